@@ -1,0 +1,191 @@
+"""Every error the project raises on purpose, in one tree.
+
+::
+
+    VcemoError
+    ├── AudioError                the caller's recording
+    │   ├── UploadTooLarge            more bytes than allowed
+    │   ├── UnsupportedAudio          not a container or codec we read
+    │   ├── CorruptAudio              a known container that cannot be decoded, or holds no samples
+    │   ├── AudioTooLong              more seconds than allowed
+    │   ├── TooManyUtterances         more utterances than one request may hold
+    │   ├── UnsupportedSampleRate     outside the rates we resample from
+    │   └── TooManyChannels
+    ├── ServingError              the request is sound, the service could not answer it
+    │   ├── NotReady                  still loading, or shutting down
+    │   ├── Overloaded                a queue is full
+    │   ├── DeadlineExceeded          the caller's time is up
+    │   ├── Cancelled                 the caller is gone
+    │   └── StageFailed               a stage raised something foreign
+    ├── AssetError                pre-trained parts
+    │   ├── UnknownAsset
+    │   ├── AssetMissing              not in the cache
+    │   ├── AssetFetchFailed          no source could deliver it
+    │   └── AssetChecksumMismatch     delivered, but not what was pinned
+    ├── BundleError               the contract between training and service
+    │   ├── BundleInvalid             a file or field is missing or of another schema
+    │   ├── BundleChecksumMismatch    a file is not the one the bundle was sealed with
+    │   └── GoldenMismatch            the network does not reproduce its golden case
+    └── CorpusError               training data that cannot be used
+
+Each class carries a stable ``code``; ``value`` and ``limit`` say what was found and what was allowed.
+HTTP status codes live in ``service/problems.py`` only.
+"""
+
+from typing import ClassVar
+
+
+class VcemoError(Exception):
+    """Base of the tree: a message for people, a ``code`` for programs, the offending value and its limit."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, value: object = None, limit: object = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.value = value
+        self.limit = limit
+
+
+class AudioError(VcemoError):
+    """The caller's recording cannot be used."""
+
+    code = "invalid_audio"
+
+
+class UploadTooLarge(AudioError):
+    """The recording has more bytes than allowed."""
+
+    code = "upload_too_large"
+
+
+class UnsupportedAudio(AudioError):
+    """The bytes are not in a container or codec that we read."""
+
+    code = "unsupported_audio"
+
+
+class CorruptAudio(AudioError):
+    """The container is known but cannot be decoded, or holds no samples."""
+
+    code = "corrupt_audio"
+
+
+class AudioTooLong(AudioError):
+    """The recording lasts longer than allowed."""
+
+    code = "audio_too_long"
+
+
+class TooManyUtterances(AudioError):
+    """Voice activity found more utterances than one request may hold."""
+
+    code = "too_many_utterances"
+
+
+class UnsupportedSampleRate(AudioError):
+    """The sample rate lies outside the range that we resample from."""
+
+    code = "unsupported_sample_rate"
+
+
+class TooManyChannels(AudioError):
+    """The recording has more channels than allowed."""
+
+    code = "too_many_channels"
+
+
+class ServingError(VcemoError):
+    """The request is sound, but the service could not answer it."""
+
+    code = "serving_error"
+
+
+class NotReady(ServingError):
+    """The service is still loading, or is shutting down."""
+
+    code = "not_ready"
+
+
+class Overloaded(ServingError):
+    """A bounded queue is full."""
+
+    code = "overloaded"
+
+
+class DeadlineExceeded(ServingError):
+    """The caller's time ran out before the answer was complete."""
+
+    code = "deadline_exceeded"
+
+
+class Cancelled(ServingError):
+    """The caller went away; nobody waits for the answer."""
+
+    code = "cancelled"
+
+
+class StageFailed(ServingError):
+    """A stage of the pipeline raised an error that is not in this tree."""
+
+    code = "internal_error"
+
+
+class AssetError(VcemoError):
+    """A pre-trained part is not usable."""
+
+    code = "asset_error"
+
+
+class UnknownAsset(AssetError):
+    """No asset of that name is listed in assets.toml."""
+
+    code = "unknown_asset"
+
+
+class AssetMissing(AssetError):
+    """The asset is not in the cache and fetching was not asked for."""
+
+    code = "asset_missing"
+
+
+class AssetFetchFailed(AssetError):
+    """No source could deliver the asset."""
+
+    code = "asset_fetch_failed"
+
+
+class AssetChecksumMismatch(AssetError):
+    """The delivered file is not the one that was pinned."""
+
+    code = "asset_checksum_mismatch"
+
+
+class BundleError(VcemoError):
+    """A bundle cannot be served."""
+
+    code = "bundle_error"
+
+
+class BundleInvalid(BundleError):
+    """A file or a field of the bundle is missing, or is of another schema version."""
+
+    code = "bundle_invalid"
+
+
+class BundleChecksumMismatch(BundleError):
+    """A file of the bundle is not the one it was sealed with."""
+
+    code = "bundle_checksum_mismatch"
+
+
+class GoldenMismatch(BundleError):
+    """The loaded network does not reproduce the bundle's golden case."""
+
+    code = "golden_mismatch"
+
+
+class CorpusError(VcemoError):
+    """Training data is missing or malformed."""
+
+    code = "corpus_error"
