@@ -1,0 +1,21 @@
+"""How many processors this process may really use: the container's quota, not the host's cores."""
+
+import math
+import os
+from pathlib import Path
+
+CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+def usable_processors(cpu_max: Path = CGROUP_CPU_MAX) -> int:
+    """Return the processors granted by scheduler affinity and the cgroup v2 quota, at least one.
+
+    CTranslate2 and ONNX Runtime size their pools from the host when left alone, which makes
+    eight threads on a two-core quota about twice as slow as two.
+    """
+    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cpu_max.is_file():
+        quota, period = cpu_max.read_text().split()
+        if quota != "max":
+            granted = min(granted, math.ceil(int(quota) / int(period)))
+    return max(1, granted)
