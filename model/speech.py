@@ -158,17 +158,19 @@ class SpeechRecognizer:
             for index, samples in enumerate(utterances)
         ]
 
-    def encode_batch(self, utterances: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
-        """Return only the states (steps, d_model) of one batch of one bucket: the same first pass, no decoding.
+    def encode(
+        self, utterances: Sequence[npt.NDArray[np.float32]], *, max_batch_size: int = 8
+    ) -> list[npt.NDArray[np.float32]]:
+        """Return only the states (steps, d_model) of the first pass, without decoding text.
 
         For training on languages other than the configured one, whose transcripts would mean nothing.
-
-        Raises:
-            ValueError: the batch mixes buckets.
         """
-        bucket = self._one_bucket(utterances)
-        states = _on_host(self._encode(utterances, self.config.padded_seconds(bucket)))
-        return [self._steps(states[index], len(samples)) for index, samples in enumerate(utterances)]
+        results: dict[int, npt.NDArray[np.float32]] = {}
+        for batch in _batches_of_one_bucket([self.bucket_of(samples) for samples in utterances], max_batch_size):
+            samples = [utterances[index] for index in batch]
+            states = _on_host(self._encode(samples, self.config.padded_seconds(self._one_bucket(samples))))
+            results.update({index: self._steps(states[row], len(utterances[index])) for row, index in enumerate(batch)})
+        return [results[index] for index in range(len(utterances))]
 
     def _token_id(self, token: str) -> int:
         index = self._tokenizer.token_to_id(token)
