@@ -38,7 +38,7 @@ class MultiHeadAttention(nn.Module):
         return joined
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, x.shape[-1] // self.heads)).transpose(1, 2)
+        return x.view(x.shape[0], x.shape[1], self.heads, x.shape[2] // self.heads).transpose(1, 2)
 
 
 class AttentionLayer(nn.Module):
@@ -59,16 +59,15 @@ class AttentionLayer(nn.Module):
         self.feed_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, mask: Tensor, guide: Tensor | None = None, guide_mask: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, guide: Tensor | None = None, guide_mask: Tensor | None = None) -> Tensor:
         """Refine ``x`` (batch, steps, width), valid where ``mask`` (batch, steps)."""
         x = self.self_norm(x + self.dropout(self.self_attention(x, x, mask)))
         if self.guided_attention is not None and self.guided_norm is not None:
-            assert guide is not None and guide_mask is not None
+            assert guide is not None
+            assert guide_mask is not None
             x = self.guided_norm(x + self.dropout(self.guided_attention(x, guide, guide_mask)))
-        x = self.feed_norm(x + self.dropout(self.feed_forward(x)))
-        return x
+        refined: Tensor = self.feed_norm(x + self.dropout(self.feed_forward(x)))
+        return refined
 
 
 class CoAttention(nn.Module):
@@ -129,5 +128,5 @@ def pool_to_steps(x: Tensor, lengths: Tensor, steps: int) -> Tensor:
     end = ((index + 1) * n + steps - 1) // steps
     time = torch.arange(x.shape[1], device=x.device)[None, None, :]
     inside = (time >= start[..., None]) & (time < end[..., None])  # (batch, steps, time)
-    weights = inside.to(x.dtype) / (end - start)[..., None].to(x.dtype)
+    weights = inside.to(x.dtype) / (end - start).clamp(min=1)[..., None].to(x.dtype)
     return weights @ x

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model.attention import length_mask
+from model.attention import length_mask, pool_to_steps
 
 
 class Standardise(nn.Module):
@@ -31,15 +31,18 @@ class MaskedBatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise ``x`` (batch, channels, frames, bands), valid where ``mask`` (batch, 1, frames, 1) is one."""
-        if not self.training or mask is None:
-            return super().forward(x)
+        if not self.training or mask is None or not bool(mask.any()):
+            return nn.functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
         count = mask.sum() * x.shape[3]
         mean = (x * mask).sum((0, 2, 3)) / count
         centred = x - mean[:, None, None]
         variance = (centred**2 * mask).sum((0, 2, 3)) / count
         with torch.no_grad():
             momentum = 0.1 if self.momentum is None else self.momentum
-            assert self.running_mean is not None and self.running_var is not None
+            assert self.running_mean is not None
+            assert self.running_var is not None
             self.running_mean.lerp_(mean, momentum)
             self.running_var.lerp_(variance, momentum)
         scale = self.weight / torch.sqrt(variance + self.eps)
@@ -69,7 +72,10 @@ class MelEncoder(nn.Module):
         self.lstm = nn.LSTM(width, width, batch_first=True)
 
     def forward(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode (batch, frames, mels) into (batch, frames / stride, width) and its lengths."""
+        """Encode (batch, frames, mels) into (batch, frames / stride, width) and its lengths.
+
+        A length of zero says that there is no sound; its rows count in no statistic.
+        """
         x = self.standardise(mel)[:, None]
         mask = _frame_mask(lengths, x)
         x = x * mask
@@ -84,18 +90,21 @@ class MelEncoder(nn.Module):
 
 
 class StateEncoder(nn.Module):
-    """Whisper encoder states -> width."""
+    """Whisper encoder states -> width, at the fusion's steps."""
 
-    def __init__(self, dimension: int, width: int, dropout: float) -> None:
+    def __init__(self, dimension: int, width: int, steps: int, dropout: float) -> None:
         super().__init__()
+        self.steps = steps
         self.standardise = Standardise(dimension)
-        self.project = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(dimension, width), nn.GELU(), nn.Dropout(dropout), nn.LayerNorm(width)
-        )
+        # Whole features are dropped, for all steps of a sample: neighbouring states say the same.
+        self.dropout = nn.Dropout1d(dropout)
+        self.project = nn.Sequential(nn.Linear(dimension, width), nn.GELU(), nn.LayerNorm(width))
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Encode (batch, steps, dimension) into (batch, steps, width)."""
-        encoded: Tensor = self.project(self.standardise(states))
+    def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """Encode (batch, time, dimension) into (batch, steps, width)."""
+        pooled = pool_to_steps(self.standardise(states), lengths, self.steps)
+        kept = self.dropout(pooled.transpose(1, 2)).transpose(1, 2)
+        encoded: Tensor = self.project(kept)
         return encoded
 
 

@@ -42,8 +42,8 @@ class NetworkConfig:
     @classmethod
     def preset_named(cls, preset: Literal["paper", "whisper"], **changes: Any) -> "NetworkConfig":
         """Return a preset, with changes."""
-        small = {"width": 128, "layers": 1, "dropout": 0.3, "input_dropout": 0.3, "fusion_steps": 32}
-        tuned: dict[str, Any] = small | {"conv_channels": (16, 32, 32), "conv_time_strides": (2, 2, 2)}
+        small = {"width": 128, "layers": 1, "dropout": 0.2, "input_dropout": 0.3, "fusion_steps": 16}
+        tuned: dict[str, Any] = small | {"conv_channels": (8, 16, 32), "conv_time_strides": (4, 2, 1)}
         return cls(preset=preset, **((tuned if preset == "whisper" else {}) | changes))
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +62,9 @@ class VcemoNetwork(nn.Module):
         width, heads, layers, dropout = config.width, config.heads, config.layers, config.dropout
         self.mel = MelEncoder(config.num_mels, width, config.conv_channels, config.conv_time_strides)
         self.states = (
-            StateEncoder(config.state_dimension, width, config.input_dropout) if config.preset == "whisper" else None
+            StateEncoder(config.state_dimension, width, config.fusion_steps, config.input_dropout)
+            if config.preset == "whisper"
+            else None
         )
         self.words = WordEncoder(config.word_dimension, width)
         self.sentence = nn.Sequential(
@@ -122,7 +124,8 @@ class VcemoNetwork(nn.Module):
         """Fuse the modalities into one vector a sample; what predictor and projector both read (VCEMO §3.4)."""
         steps = self.config.fusion_steps
         heard = modality_mask[:, 0:1] > 0
-        acoustic = self._acoustic(mel, mel_lengths, states, states_lengths)  # (batch, steps, width)
+        audible = mel_lengths * heard[:, 0].to(mel_lengths.dtype)
+        acoustic = self._acoustic(mel, audible, states, states_lengths)  # (batch, steps, width)
         acoustic = torch.where(heard[..., None], acoustic, self.absent[0])
         acoustic_mask = torch.ones_like(acoustic[..., 0]) > 0
 
@@ -148,7 +151,7 @@ class VcemoNetwork(nn.Module):
         heard, heard_lengths = self.mel(mel, mel_lengths)
         sequence = pool_to_steps(heard, heard_lengths, self.config.fusion_steps)
         if self.states is not None:
-            sequence = sequence + pool_to_steps(self.states(states), states_lengths, self.config.fusion_steps)
+            sequence = sequence + self.states(states, states_lengths)
         return sequence
 
     def _words(self, words: Tensor, lengths: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:

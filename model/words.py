@@ -63,7 +63,8 @@ class WordVectors:
         known = [word] if vocab.has_vector(word) else [character for character in word if vocab.has_vector(character)]
         if not known:
             return None
-        mean: npt.NDArray[np.float32] = np.mean([vocab.get_vector(key) for key in known], axis=0, dtype=np.float32)
+        vectors = np.stack([np.asarray(vocab.get_vector(key), dtype=np.float32) for key in known])
+        mean: npt.NDArray[np.float32] = vectors.mean(axis=0)
         return mean
 
 

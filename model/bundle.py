@@ -1,0 +1,210 @@
+"""The contract between training and service: a sealed directory that proves itself when it is loaded.
+
+``bundle.json``  facts, FeatureConfig, temperature, and the sha256 of every other file
+``fusion.onnx``  the network, without what only training needs
+``golden.npz``   a padded batch and the probabilities that it must give
+``golden.wav``   a recording; ``bundle.json`` says what it must give under each compute type
+``MODEL_CARD.md``
+``sentence_encoder/``  only where the sentence encoder is not the embedded default
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from model.errors import BundleChecksumMismatch, BundleInvalid, GoldenMismatch
+from model.features import Array, FeatureConfig, Features, collate
+
+SCHEMA_VERSION: Final = 1
+GOLDEN_TOLERANCE: Final = 1e-4
+GOLDEN_AUDIO_TOLERANCE: Final = 0.05
+"""From audio: int8 encoder states differ between machines' instruction sets, and from float32."""
+
+FACTS_FILE: Final = "bundle.json"
+NETWORK_FILE: Final = "fusion.onnx"
+GOLDEN_FILE: Final = "golden.npz"
+GOLDEN_AUDIO_FILE: Final = "golden.wav"
+CARD_FILE: Final = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleFacts:
+    """What ``bundle.json`` says.
+
+    assets maps each pre-trained part to the sha256 of the files that the bundle was trained with.
+    golden_audio maps each compute type that was checked to the probabilities of ``golden.wav``.
+    """
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    features: FeatureConfig
+    network: Mapping[str, Any]
+    assets: Mapping[str, Mapping[str, str]]
+    golden_audio: Mapping[str, Mapping[str, float]]
+    temperature: float
+    metrics: Mapping[str, Any]
+    corpora: Sequence[Mapping[str, str]]
+    created: str
+    git_commit: str
+
+    def to_json(self, *, files: Mapping[str, str]) -> dict[str, Any]:
+        """Return the document that is written, sealing ``files`` (name -> sha256)."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "version": self.version,
+            "labels": list(self.labels),
+            "features": self.features.to_json(),
+            "network": dict(self.network),
+            "assets": {name: dict(checksums) for name, checksums in self.assets.items()},
+            "golden_audio": {name: dict(expected) for name, expected in self.golden_audio.items()},
+            "temperature": self.temperature,
+            "metrics": dict(self.metrics),
+            "corpora": [dict(corpus) for corpus in self.corpora],
+            "created": self.created,
+            "git_commit": self.git_commit,
+            "files": dict(files),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "BundleFacts":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            BundleInvalid: a field is missing or unknown, or the schema version is another.
+        """
+        found = document.get("schema_version")
+        if found != SCHEMA_VERSION:
+            raise BundleInvalid(
+                f"the bundle has schema version {found}, this program reads {SCHEMA_VERSION}",
+                value=found,
+                limit=SCHEMA_VERSION,
+            )
+        fields = {key: value for key, value in document.items() if key not in ("schema_version", "files")}
+        try:
+            fields["features"] = FeatureConfig.from_json(fields["features"])
+            fields["labels"] = tuple(fields["labels"])
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleInvalid(f"{FACTS_FILE} is not a bundle's: {error}", value=str(error)) from error
+
+
+class Bundle:
+    """A loaded bundle: calibrated probabilities of features."""
+
+    def __init__(self, facts: BundleFacts, session: onnxruntime.InferenceSession, *, directory: Path) -> None:
+        self.facts = facts
+        self.directory = directory
+        self._session = session
+        self._inputs = [node.name for node in session.get_inputs()]
+
+    @classmethod
+    def load(
+        cls, directory: Path, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+    ) -> "Bundle":
+        """Load a bundle, verify every checksum and re-run its golden case.
+
+        Raises:
+            BundleInvalid: a file or field is missing or of another schema.
+            BundleChecksumMismatch: a file is not the one the bundle was sealed with.
+            GoldenMismatch: the network does not reproduce the golden probabilities.
+        """
+        document = _read_facts(directory)
+        facts = BundleFacts.from_json(document)
+        _verify_files(directory, document.get("files", {}))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Batches and lengths differ from call to call; a pattern for each would only grow the arena.
+        options.enable_mem_pattern = False
+        try:
+            session = onnxruntime.InferenceSession(str(directory / NETWORK_FILE), options, providers=list(providers))
+        except Exception as error:  # onnxruntime's errors share no public base class
+            raise BundleInvalid(f"{NETWORK_FILE} cannot be loaded: {error}") from error
+        bundle = cls(facts, session, directory=directory)
+        bundle.check_golden()
+        return bundle
+
+    def check_golden(self) -> float:
+        """Re-run the golden case; return the largest difference of a probability.
+
+        Raises:
+            GoldenMismatch: it exceeds :data:`GOLDEN_TOLERANCE`.
+        """
+        with np.load(self.directory / GOLDEN_FILE, allow_pickle=False) as golden:
+            inputs = {name: golden[name] for name in self._inputs}
+            expected = golden["probabilities"]
+        difference = float(np.abs(self._probabilities(inputs) - expected).max())
+        if not difference <= GOLDEN_TOLERANCE:
+            raise GoldenMismatch(
+                f"golden probabilities differ by {difference:.2e}; at most {GOLDEN_TOLERANCE:.0e} is accepted",
+                value=difference,
+                limit=GOLDEN_TOLERANCE,
+            )
+        return difference
+
+    def predict(self, batch: Sequence[Features]) -> Array:
+        """Return calibrated probabilities (batch, labels) of a batch of features."""
+        return self._probabilities(collate(batch, config=self.facts.features))
+
+    def _probabilities(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Array:
+        (logits,) = self._session.run(["logits"], {name: inputs[name] for name in self._inputs})
+        return calibrated(logits, self.facts.temperature)
+
+
+def calibrated(logits: npt.NDArray[Any], temperature: float) -> Array:
+    """Softmax of ``logits`` (batch, labels) divided by the calibration temperature."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    weights = np.exp(scaled)
+    probabilities: Array = (weights / weights.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return probabilities
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sealed_files(directory: Path) -> dict[str, str]:
+    """Return the sha256 of every file of a bundle but ``bundle.json`` itself."""
+    return {
+        path.relative_to(directory).as_posix(): sha256_of(path)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != FACTS_FILE
+    }
+
+
+def _read_facts(directory: Path) -> dict[str, Any]:
+    path = directory / FACTS_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleInvalid(f"{path} cannot be read: {error}", value=str(path)) from error
+    if not isinstance(document, dict):
+        raise BundleInvalid(f"{path} does not hold an object", value=type(document).__name__)
+    return document
+
+
+def _verify_files(directory: Path, files: Mapping[str, str]) -> None:
+    for required in (NETWORK_FILE, GOLDEN_FILE, GOLDEN_AUDIO_FILE, CARD_FILE):
+        if required not in files:
+            raise BundleInvalid(f"{FACTS_FILE} seals no {required}", value=sorted(files), limit=required)
+    for name, expected in files.items():
+        path = directory / name
+        if not path.is_file():
+            raise BundleInvalid(f"the bundle has no {name}", value=name)
+        found = sha256_of(path)
+        if found != expected:
+            raise BundleChecksumMismatch(
+                f"{name} has sha256 {found}, the bundle was sealed with {expected}", value=found, limit=expected
+            )

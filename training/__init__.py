@@ -1,0 +1,1 @@
+"""Offline: corpora in, a bundle out."""

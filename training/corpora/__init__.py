@@ -1,0 +1,1 @@
+"""Emotional speech and text corpora, one reader a layout."""
