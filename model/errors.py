@@ -3,6 +3,7 @@
 ::
 
     VcemoError
+    ├── InvalidUpload             the request holds no single recording
     ├── AudioError                the caller's recording
     │   ├── UploadTooLarge            more bytes than allowed
     │   ├── UnsupportedAudio          not a container or codec we read
@@ -45,6 +46,12 @@ class VcemoError(Exception):
         self.message = message
         self.value = value
         self.limit = limit
+
+
+class InvalidUpload(VcemoError):
+    """The request is malformed: it holds no recording, or several."""
+
+    code = "invalid_upload"
 
 
 class AudioError(VcemoError):

@@ -5,6 +5,7 @@ Two presets share the fusions. ``paper``: the acoustic branch is mel -> Conv-Bat
 Padding never changes a result: every sequence is masked by its own length.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -42,9 +43,17 @@ class NetworkConfig:
     @classmethod
     def preset_named(cls, preset: Literal["paper", "whisper"], **changes: Any) -> "NetworkConfig":
         """Return a preset, with changes."""
-        small = {"width": 128, "layers": 1, "dropout": 0.2, "input_dropout": 0.3, "fusion_steps": 16}
+        small = {"width": 64, "layers": 1, "dropout": 0.2, "input_dropout": 0.3, "fusion_steps": 16}
         tuned: dict[str, Any] = small | {"conv_channels": (8, 16, 32), "conv_time_strides": (4, 2, 1)}
         return cls(preset=preset, **((tuned if preset == "whisper" else {}) | changes))
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "NetworkConfig":
+        """Rebuild from :meth:`to_json`, also after JSON made lists of tuples."""
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+        }
+        return cls(**fields)
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dictionary."""

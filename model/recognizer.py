@@ -146,6 +146,10 @@ class EmotionRecognizer:
         """Transcribe utterances (samples,) of one bucket."""
         return self._speech.transcribe_batch(utterances)
 
+    def transcribe(self, utterances: Sequence[Array]) -> list[Transcript]:
+        """Transcribe utterances (samples,) of any length."""
+        return self._speech.transcribe(utterances)
+
     def features(self, samples: Array, transcript: Transcript) -> Features:
         """Compute what the network sees of one utterance (samples,)."""
         return self._features.of_speech(samples, transcript)
@@ -165,7 +169,7 @@ class EmotionRecognizer:
         clock.lap("decode")
         utterances = self.utterances(recording)
         clock.lap("vad")
-        transcripts = self._speech.transcribe([utterance.samples for utterance in utterances])
+        transcripts = self.transcribe([utterance.samples for utterance in utterances])
         clock.lap("asr")
         spoken = [index for index, transcript in enumerate(transcripts) if transcript.status != "no_speech"]
         features = [self.features(utterances[index].samples, transcripts[index]) for index in spoken]

@@ -214,7 +214,8 @@ class SpeechRecognizer:
         )
         return [
             _Decoded(
-                text=self._tokenizer.decode([token for token in ids if token < self._first_special]).strip(),
+                # Cut off at its last token, a text can end within a character.
+                text=self._tokenizer.decode([token for token in ids if token < self._first_special]).strip("\ufffd "),
                 # CTranslate2 divides by the tokens without the end; faster-whisper counts the end as well.
                 avg_logprob=float(result.scores[0]) * len(ids) / (len(ids) + 1),
                 no_speech_probability=float(result.no_speech_prob),

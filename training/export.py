@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from safetensors.torch import load_file
 
 from model.assets import AssetStore
 from model.bundle import (
@@ -26,11 +27,14 @@ from model.bundle import (
     calibrated,
     sealed_files,
 )
-from model.errors import GoldenMismatch
+from model.errors import BundleInvalid, GoldenMismatch
 from model.features import Features, collate
-from model.network import VcemoNetwork
+from model.network import NetworkConfig, VcemoNetwork
 from model.recognizer import EmotionRecognizer
-from training.trainer import as_tensors
+from training.trainer import as_tensors, save_network
+
+WEIGHTS_FILE = "network.safetensors"
+"""The same network for torch; serving does not read it."""
 
 _DYNAMIC = {
     "mel": {0: "batch", 1: "frames"},
@@ -93,6 +97,7 @@ def write_bundle(
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as folder:
         draft = Path(folder) / "bundle"
         draft.mkdir()
+        save_network(network, draft / WEIGHTS_FILE)
         if sentence_encoder is not None:
             shutil.copytree(sentence_encoder, draft / "sentence_encoder")
         batch = collate(_golden_features(facts), config=facts.features)
@@ -113,6 +118,21 @@ def write_bundle(
     recognizer = EmotionRecognizer.load(directory, assets=assets, threads=threads)
     recognizer.check_golden_audio()
     return recognizer
+
+
+def network_of(bundle: Path) -> VcemoNetwork:
+    """Rebuild the torch network of a bundle: to go on training, or to compare with its export.
+
+    Raises:
+        BundleInvalid: the bundle carries no weights for torch.
+    """
+    path = bundle / WEIGHTS_FILE
+    if not path.is_file():
+        raise BundleInvalid(f"{bundle} carries no {WEIGHTS_FILE}", value=str(path))
+    config = json.loads((bundle / FACTS_FILE).read_text(encoding="utf-8"))["network"]
+    network = VcemoNetwork(NetworkConfig.from_json(config))
+    network.load_state_dict(load_file(path))
+    return network.eval()
 
 
 def _seal(draft: Path, facts: BundleFacts) -> None:

@@ -1,0 +1,1 @@
+"""One module a claim; each has ``measure(workbench) -> Report``."""

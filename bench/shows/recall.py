@@ -1,0 +1,58 @@
+"""Recall on speakers left out, and the controls at chance."""
+
+import torch
+
+from bench.figures import Figure, Report
+from bench.workbench import Workbench
+from model.features import FeatureConfig
+from model.labels import EMOTIONS
+from model.processors import usable_processors
+from training.experiment import load_experiment
+from training.workshop import Workshop
+
+_CHANCE = 1 / len(EMOTIONS)
+_CHANCE_MARGIN = 0.03
+
+
+def measure(workbench: Workbench) -> Report:
+    """Evaluate the default experiment; networks that were trained before are recalled from the cache."""
+    torch.set_num_threads(usable_processors())
+    experiment = load_experiment("default")
+    workshop = Workshop(
+        experiment=experiment,
+        features=FeatureConfig(),
+        data=workbench.data,
+        cache=workbench.cache,
+        assets=workbench.assets,
+        threads=usable_processors(),
+        console=workbench.console,
+    )
+    evaluation = workshop.evaluation(workshop.corpora())
+    folds = [
+        Figure(name=f"recall without {speaker}", value=found.value, interval=(found.low, found.high))
+        for speaker, found in evaluation.recall.items()
+    ]
+    controls = [
+        Figure(
+            name=f"control {name}: distance from chance",
+            value=abs(value - _CHANCE),
+            floor=_CHANCE_MARGIN,
+            better="lower",
+        )
+        for name, value in (
+            ("transcripts only", evaluation.control_transcripts_only),
+            ("audio shuffled", evaluation.control_shuffled_audio),
+        )
+    ]
+    return Report(
+        title="CASIA, leave one speaker out, unweighted average recall of six emotions",
+        figures=[
+            *folds,
+            Figure(name="mean recall", value=evaluation.mean_recall, floor=0.50),
+            Figure(name="mean recall, sound only", value=evaluation.mean_recall_sound_only),
+            *controls,
+            Figure(name="calibration error across speakers", value=evaluation.calibration_error_after, better="lower"),
+        ],
+        settings={"experiment": str(experiment)},
+        remarks=("intervals resample sentences within a speaker; three speakers say little about a fourth",),
+    )

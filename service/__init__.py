@@ -1,0 +1,1 @@
+"""The web around the recogniser: HTTP in, JSON out, bounded everywhere."""

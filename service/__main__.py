@@ -1,0 +1,77 @@
+"""``python -m service``: serve a bundle over HTTP, or print the answer's JSON Schema."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, get_args
+
+from pydantic import ValidationError
+
+from service.settings import PREFIX, Settings
+
+_EXAMPLES: Final = """\
+examples:
+  python -m service                                   on this machine only, port 8000
+  python -m service --host 0.0.0.0 --port 9000        for the network
+  python -m service --threads 2 --max-clip-seconds 60
+  python -m service schema > docs/schema/predict-v1.json
+
+Every option is also a variable: --max-upload-bytes is VCEMO_MAX_UPLOAD_BYTES. The pre-trained parts come from
+`python -m model.assets fetch`, once. SIGTERM finishes what is in flight and exits with 0.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    given = vars(_parser().parse_args(arguments))
+    if given.pop("command") == "schema":
+        from service.schemas import predict_schema
+
+        print(json.dumps(predict_schema(), indent=2, ensure_ascii=False))
+        return 0
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        for mistake in error.errors():
+            name = "".join(str(part) for part in mistake["loc"])
+            print(
+                f"error: {name + ': ' if name else ''}{mistake['msg'].removeprefix('Value error, ')}", file=sys.stderr
+            )
+        return 2
+    # Here, because it takes seconds to import what --help and a bad setting do not need.
+    from service.server import serve
+
+    return serve(settings)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serve a bundle: recordings in, emotions with calibrated probabilities out.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("serve", "schema"),
+        default="serve",
+        help="schema prints the answer's JSON Schema",
+    )
+    for name, field in Settings.model_fields.items():
+        default: Any = field.get_default(call_default_factory=True, validated_data={})
+        described = (
+            f"{field.description} ({PREFIX}{name.upper()}, default: {default})" if str(default) else field.description
+        )
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=argparse.SUPPRESS,
+            metavar="|".join(get_args(field.annotation)) or name.rsplit("_", 1)[-1].upper(),
+            help=(described or "").replace("%", "%%"),
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""What is counted, for Prometheus; one registry an application, so that two in a process do not clash."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from model.bundle import BundleFacts
+from model.recognizer import Recognition
+from service.batching import BatchFacts
+
+_REQUEST_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
+_STAGE_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+_REAL_TIME_FACTORS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+class Metrics:
+    """Every metric of the service."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = self._counter("requests", "Answers by route and outcome code", "route", "code")
+        self._request_seconds = self._histogram("request_seconds", "From head to answer", _REQUEST_SECONDS, "route")
+        self.in_flight = self._gauge("requests_in_flight", "Recordings held now")
+        self.ready = self._gauge("ready", "1 while recordings are welcome")
+        about = "Work of a stage, or waiting (queue), in one request"
+        self._stage_seconds = self._histogram("stage_seconds", about, _STAGE_SECONDS, "stage")
+        about = "An item's wait before a stage"
+        self._queue_seconds = self._histogram("queue_wait_seconds", about, _STAGE_SECONDS, "stage")
+        self._batch_size = self._histogram("batch_size", "Items in a batch", _BATCH_SIZES, "stage")
+        self._batch_seconds = self._histogram("batch_seconds", "Work on a batch", _STAGE_SECONDS, "stage")
+        self._queue_depth = self._gauge("queue_depth", "Items that wait", "stage")
+        self._utterances = self._counter("utterances", "Utterances by transcript status", "status")
+        self._emotions = self._counter("emotions", "Recordings by emotion, none on silence", "emotion")
+        self._audio_seconds = self._counter("audio_seconds", "Recordings answered, in seconds")
+        self._speech_seconds = self._counter("speech_seconds", "Speech judged, in seconds")
+        about = "Time spent by length of recording"
+        self._real_time_factor = self._histogram("real_time_factor", about, _REAL_TIME_FACTORS)
+        self._fallbacks = self._counter("asr_fallbacks", "Utterances recognised a second time")
+        facts = ("name", "version", "asr", "git_commit")
+        self._bundle = self._gauge("bundle_info", "The bundle that is served", *facts)
+
+    def watch_queue(self, stage: str, depth: Callable[[], float]) -> None:
+        """Read a stage's queue whenever metrics are collected."""
+        self._queue_depth.labels(stage).set_function(depth)
+
+    def bundle_loaded(self, facts: BundleFacts) -> None:
+        """Name the bundle."""
+        self._bundle.labels(facts.name, facts.version, facts.features.speech.asset, facts.git_commit).set(1)
+
+    def request_ended(self, *, route: str, code: str, seconds: float) -> None:
+        """Count an answer."""
+        self._requests.labels(route, code).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def batch_ended(self, batch: BatchFacts) -> None:
+        """Count a batch; called from worker threads."""
+        self._batch_size.labels(batch.stage).observe(batch.size)
+        self._batch_seconds.labels(batch.stage).observe(batch.seconds)
+        for seconds in batch.queue_seconds:
+            self._queue_seconds.labels(batch.stage).observe(seconds)
+
+    def recording_answered(self, recognition: Recognition) -> None:
+        """Count what a recording held and cost."""
+        for stage, milliseconds in recognition.timings_ms.items():
+            if stage != "total":
+                self._stage_seconds.labels(stage).observe(milliseconds / 1000)
+        for segment in recognition.segments:
+            self._utterances.labels(segment.transcript.status).inc()
+            self._fallbacks.inc(segment.transcript.fell_back)
+        self._emotions.labels(recognition.emotion or "none").inc()
+        audio_seconds = recognition.recording.duration_ms / 1000
+        self._audio_seconds.inc(audio_seconds)
+        self._speech_seconds.inc(recognition.speech_ms / 1000)
+        if audio_seconds:
+            self._real_time_factor.observe(recognition.timings_ms["total"] / 1000 / audio_seconds)
+
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"vcemo_{name}", about, labels, registry=self.registry)
+
+    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(f"vcemo_{name}", about, labels, registry=self.registry)
+
+    def _histogram(self, name: str, about: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"vcemo_{name}", about, labels, buckets=buckets, registry=self.registry)

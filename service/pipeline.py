@@ -1,0 +1,162 @@
+"""The stages joined: utterances of many requests share the batches of recognition and fusion."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from model.audio import AudioLimits, Recording, decode_audio
+from model.features import Array, Features
+from model.recognizer import EmotionRecognizer, JudgedUtterance, Recognition
+from model.segment import Utterance
+from model.speech import Transcript
+from service.batching import Batcher, BatchFacts, Done
+from service.budget import Budget
+from service.settings import Settings
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MAX_FEATURE_WORKERS: Final = 4
+"""Half of the work is Python, under one lock: more threads would only wait."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Heard:
+    utterance: Utterance
+    transcript: Transcript
+
+
+class Pipeline:
+    """decode -> vad -> asr -> features -> fusion, each a bounded stage with threads of its own."""
+
+    def __init__(
+        self,
+        recognizer: EmotionRecognizer,
+        *,
+        settings: Settings,
+        threads: int,
+        on_batch: Callable[[BatchFacts], None] = lambda _: None,
+    ) -> None:
+        self._recognizer = recognizer
+        self._settings = settings
+        self._on_batch = on_batch
+        requests, utterances = settings.max_concurrent_requests, settings.max_queue_utterances
+        decoders = settings.max_concurrent_decodes
+        self._decode = self._alone("decode", self._decoded, max_queue=requests, workers=decoders)
+        self._vad = self._alone("vad", self._utterances, max_queue=requests, workers=decoders)
+        self._asr: Batcher[Array, Transcript] = Batcher(
+            recognizer.transcribe_batch,
+            name="asr",
+            key=recognizer.bucket_of,
+            max_batch_size=settings.max_batch_asr_utterances,
+            max_queue=utterances,
+            on_batch=on_batch,
+        )
+        # Who has passed recognition is let through: all that may be under way fits.
+        backlog = utterances + requests * settings.max_utterances
+        extractors = min(threads, _MAX_FEATURE_WORKERS)
+        self._features = self._alone("features", self._features_of, max_queue=backlog, workers=extractors)
+        self._fusion: Batcher[Features, Array] = Batcher(
+            recognizer.classify,
+            name="fusion",
+            max_batch_size=settings.max_batch_fusion_utterances,
+            max_queue=backlog,
+            on_batch=on_batch,
+        )
+
+    @property
+    def stages(self) -> tuple[Batcher[Any, Any], ...]:
+        """The stages in the order that a request passes them."""
+        return (self._decode, self._vad, self._asr, self._features, self._fusion)
+
+    async def recognize(self, upload: bytes, *, budget: Budget) -> Recognition:
+        """Go the whole way for one recording.
+
+        Raises:
+            AudioError: the recording cannot be used.
+            ServingError: a queue is full, the caller is gone or out of time, or a stage failed.
+        """
+        clock = _StageClock()
+        (recording,) = clock.lap("decode", await self._decode.submit_many([upload], budget=budget))
+        del upload  # up to max_upload_bytes that nobody reads again
+        (utterances,) = clock.lap("vad", await self._vad.submit_many([recording], budget=budget))
+        samples = [utterance.samples for utterance in utterances]
+        transcripts = clock.lap("asr", await self._asr.submit_many(samples, budget=budget))
+        heard = [_Heard(utterance=one, transcript=two) for one, two in zip(utterances, transcripts, strict=True)]
+        spoken = [index for index, one in enumerate(heard) if one.transcript.status != "no_speech"]
+        features = clock.lap(
+            "features", await self._features.submit_many([heard[index] for index in spoken], budget=budget)
+        )
+        rows = clock.lap("fusion", await self._fusion.submit_many(features, budget=budget))
+        probabilities = dict(zip(spoken, rows, strict=True))
+        judged = [
+            JudgedUtterance(utterance=one.utterance, transcript=one.transcript, probabilities=probabilities.get(index))
+            for index, one in enumerate(heard)
+        ]
+        return self._recognizer.summarise(recording, judged, timings_ms=clock.timings_ms())
+
+    def close(self, *, drain_seconds: float = 0.0) -> None:
+        """Finish what is under way within ``drain_seconds``, first stage first, and refuse the rest."""
+        deadline = time.monotonic() + drain_seconds
+        for stage in self.stages:
+            stage.close(drain_seconds=max(0.0, deadline - time.monotonic()))
+
+    def _alone(
+        self, name: str, work: Callable[[Item], Result], *, max_queue: int, workers: int
+    ) -> Batcher[Item, Result]:
+        """A stage that gains nothing from a batch: its work is per item, and threads share it."""
+        return Batcher(
+            lambda items: [work(item) for item in items],
+            name=name,
+            max_batch_size=1,
+            max_queue=max_queue,
+            workers=workers,
+            on_batch=self._on_batch,
+        )
+
+    def _decoded(self, upload: bytes) -> Recording:
+        limits = AudioLimits(
+            max_bytes=self._settings.max_upload_bytes,
+            max_seconds=self._settings.max_clip_seconds,
+            max_channels=self._settings.max_channels,
+        )
+        return decode_audio(upload, limits=limits)
+
+    def _utterances(self, recording: Recording) -> list[Utterance]:
+        return self._recognizer.utterances(recording, max_utterances=self._settings.max_utterances)
+
+    def _features_of(self, heard: _Heard) -> Features:
+        return self._recognizer.features(heard.utterance.samples, heard.transcript)
+
+
+class _StageClock:
+    """Splits a request's time into work of each stage and waiting: the parts add up to the total."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+        self._work: dict[str, float] = {}
+        self._queue = 0.0
+
+    def lap(self, stage: str, results: Sequence[Done[Result]]) -> list[Result]:
+        """Close a stage: the time in which any of the request's items was worked on is its work."""
+        now = time.monotonic()
+        work = min(_covered((done.started, done.ended) for done in results), now - self._last)
+        self._work[stage] = work
+        self._queue += now - self._last - work
+        self._last = now
+        return [done.value for done in results]
+
+    def timings_ms(self) -> Mapping[str, float]:
+        """Milliseconds of every stage, ``queue`` and ``total``."""
+        parts = self._work | {"queue": self._queue, "total": time.monotonic() - self._start}
+        return {name: seconds * 1000 for name, seconds in parts.items()}
+
+
+def _covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Length of the union of spans."""
+    covered, reached = 0.0, float("-inf")
+    for started, ended in sorted(spans):
+        covered += max(0.0, ended - max(started, reached))
+        reached = max(reached, ended)
+    return covered

@@ -1,0 +1,176 @@
+"""The endpoints; each hands over to the room behind it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from model.errors import (
+    AudioTooLong,
+    CorruptAudio,
+    DeadlineExceeded,
+    InvalidUpload,
+    NotReady,
+    Overloaded,
+    StageFailed,
+    TooManyChannels,
+    TooManyUtterances,
+    UnsupportedAudio,
+    UnsupportedSampleRate,
+    UploadTooLarge,
+)
+from service.budget import Budget
+from service.examples import PREDICT_ANSWER
+from service.exchange import exchange_of
+from service.lifecycle import Service
+from service.problems import documented
+from service.schemas import PredictAnswer, answer_of
+from service.uploads import FILE_FIELD, read_upload
+
+router = APIRouter()
+
+_PREDICT_ERRORS: Final = documented(
+    InvalidUpload("send exactly one recording, as the part named file"),
+    UploadTooLarge("the request body has more than 26214400 bytes", value=31457280, limit=26214400),
+    AudioTooLong("the recording lasts more than 600 s", value=614.4, limit=600.0),
+    TooManyUtterances("the recording holds 231 utterances; at most 200 are accepted", value=231, limit=200),
+    UnsupportedAudio("not a recording in a format that is supported", value="255044462d312e37"),
+    CorruptAudio("this FLAC file cannot be opened"),
+    UnsupportedSampleRate("the sample rate is below 4000 Hz", value=1, limit=4000),
+    TooManyChannels("the recording has more than 2 channels", value=6, limit=2),
+    StageFailed("not shown"),
+    Overloaded("the queue before stage asr is full", value=257, limit=256),
+    NotReady("the service is not ready: loading", value="loading"),
+    DeadlineExceeded("no answer within 60 s", limit=60.0),
+)
+
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_PREDICT_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FILE_FIELD],
+                    "properties": {FILE_FIELD: {"type": "string", "format": "binary"}},
+                }
+            },
+            "audio/*": _BINARY,
+            "application/octet-stream": _BINARY,
+        },
+    }
+}
+
+
+class Health(BaseModel):
+    """A probe's answer."""
+
+    status: str
+
+
+class ModelAnswer(BaseModel):
+    """What is served, and what it was made of."""
+
+    name: str
+    version: str
+    labels: list[str]
+    asr: str
+    language: str
+    sentence_encoder: str
+    temperature: float
+    metrics: Mapping[str, Any]
+    corpora: list[Mapping[str, str]]
+    created: str
+    git_commit: str
+    sha256: str
+    assets: Mapping[str, Mapping[str, str]]
+
+
+def _service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+@router.post(
+    "/predict",
+    response_model=PredictAnswer,
+    responses={200: {"content": {"application/json": {"example": PREDICT_ANSWER}}}, **_PREDICT_ERRORS},
+    openapi_extra=_PREDICT_BODY,
+    summary="Judge the emotion of a recording",
+)
+async def predict(request: Request) -> Response:
+    """Send a recording as the form part `file` or as the raw body; WAV, FLAC, Ogg, MP3, AAC, MP4, WebM and others."""
+    service, exchange = _service_of(request), exchange_of(request)
+    settings = service.settings
+    with service.admitted() as pipeline:
+        budget = Budget(settings.request_timeout_seconds)
+        upload = await budget.bound(read_upload(request, max_bytes=settings.max_upload_bytes))
+        exchange.facts["upload_bytes"] = len(upload)
+        work = pipeline.recognize(upload, budget=budget)
+        del upload  # the pipeline lets go of it once it is decoded
+        recognition = await budget.bound_while(_disconnected(request), work)
+    service.metrics.recording_answered(recognition)
+    answer = answer_of(
+        recognition,
+        request_id=exchange.request_id,
+        facts=service.require_loaded().bundle.facts,
+        roles=settings.roles,
+        redact_transcript=settings.redact_transcript,
+    )
+    exchange.facts |= {
+        "audio_ms": answer.audio.duration_ms,
+        "utterances": len(answer.segments),
+        "timings_ms": answer.timings_ms.model_dump(),
+    }
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+@router.get("/health/live", responses=documented(NotReady("stage asr is stuck", value=130, limit=120.0)))
+async def live(request: Request) -> Health:
+    """Whether this process is worth keeping: the event loop answers and no worker is stuck."""
+    _service_of(request).require_alive()
+    return Health(status="alive")
+
+
+@router.get("/health/ready", responses=documented(NotReady("the service is not ready: loading", value="loading")))
+async def ready(request: Request) -> Health:
+    """Whether recordings are welcome: the golden case matched, everything is warm, and no shutdown has begun."""
+    _service_of(request).require_ready()
+    return Health(status="ready")
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Everything that is counted, for Prometheus."""
+    return Response(generate_latest(_service_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/v1/model", responses=documented(NotReady("the service is not ready: loading", value="loading")))
+async def model_facts(request: Request) -> ModelAnswer:
+    """What is served: the bundle's facts, measured quality, corpora with their licences, and checksums."""
+    service = _service_of(request)
+    facts = service.require_loaded().bundle.facts
+    return ModelAnswer(
+        name=facts.name,
+        version=facts.version,
+        labels=list(facts.labels),
+        asr=facts.features.speech.asset,
+        language=facts.features.speech.language,
+        sentence_encoder=facts.features.sentence.name,
+        temperature=facts.temperature,
+        metrics=facts.metrics,
+        corpora=list(facts.corpora),
+        created=facts.created,
+        git_commit=facts.git_commit,
+        sha256=service.network_sha256,
+        assets=facts.assets,
+    )
+
+
+async def _disconnected(request: Request) -> None:
+    """Return when the caller is gone; the body has been read, so nothing else can arrive."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,103 @@
+"""Every choice an operator has, read once at start."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model.assets import default_cache
+
+PREFIX: Final = "VCEMO_"
+
+_KNOWN_ELSEWHERE: Final = frozenset({"VCEMO_CACHE", "VCEMO_DATA"})
+"""Variables of the project that other commands read."""
+
+
+class Settings(BaseSettings):
+    """Set each as a variable ``VCEMO_NAME`` or an option ``--name``; the option wins."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for every interface, as in a container."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """Port to listen on; 0 takes any that is free."""
+    bundle: Path = Path("artifacts/vcemo-whisper-zh")
+    """Folder of the trained bundle."""
+    cache: Path = Field(default_factory=default_cache)
+    """Folder of the pre-trained parts that `python -m model.assets fetch` fills."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where Whisper and the fusion network run."""
+    compute_type: Literal["", "int8", "int8_float32", "int8_float16", "float16", "float32"] = ""
+    """Whisper's arithmetic; empty takes what the bundle was trained with, others must pass its golden recording."""
+    threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """Threads of each numeric engine; 0 takes the processors that affinity and the cgroup quota grant."""
+
+    max_upload_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 25 * 1024 * 1024
+    """Largest request body, in bytes."""
+    max_clip_seconds: Annotated[float, Field(ge=1, le=7200)] = 600.0
+    """Longest recording, in seconds."""
+    max_channels: Annotated[int, Field(ge=1, le=8)] = 2
+    """Most channels of a recording; each one is heard on its own."""
+    max_utterances: Annotated[int, Field(ge=1, le=2000)] = 200
+    """Most utterances of one recording."""
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Most recordings held at once, uploading ones included; bounds the memory. One more is refused."""
+    max_concurrent_decodes: Annotated[int, Field(ge=1, le=64)] = 2
+    """Most recordings that are decoded, or searched for speech, at the same time."""
+    max_batch_asr_utterances: Annotated[int, Field(ge=1, le=128)] = 8
+    """Most utterances in one batch of speech recognition."""
+    max_batch_fusion_utterances: Annotated[int, Field(ge=1, le=512)] = 32
+    """Most utterances in one batch of the fusion network."""
+    max_queue_utterances: Annotated[int, Field(ge=1, le=10_000)] = 256
+    """Most utterances that wait before a stage; a request that does not fit is refused at once."""
+    max_batch_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    """A stage that works longer than this on one batch counts as stuck: /health/live turns red, in seconds."""
+    request_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """Longest time from a request's first byte to its answer, in seconds."""
+
+    linger_seconds: Annotated[float, Field(ge=0, le=300)] = 0.0
+    """After SIGTERM still accept for so long, not ready, until load balancers have noticed; in seconds."""
+    drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    """After that, longest time that requests in flight are given to finish, in seconds."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe record that is written; probes are logged at debug."""
+    log_format: Literal["json", "text"] = "text"
+    """json: one object a line, for machines; text: for people, with a banner when ready."""
+    redact_transcript: bool = False
+    """Answer with null in place of every transcript text."""
+    channel_roles: Annotated[str, Field(pattern=r"^$|^[a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*$")] = ""
+    """Who speaks on each channel of a recording with several, in order, such as "agent,customer"."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_variables(cls, given: Any) -> Any:
+        # pydantic-settings forbids extras in a .env file only, never in the environment: a misspelt
+        # limit would silently be no limit.
+        known = {f"{PREFIX}{name.upper()}" for name in cls.model_fields} | _KNOWN_ELSEWHERE
+        unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+        if unknown:
+            raise ValueError(
+                f"unknown variables {', '.join(unknown)}; known are {', '.join(sorted(known))}. "
+                "(Kubernetes injects some for a Service of that name: set enableServiceLinks: false.)"
+            )
+        return given
+
+    @model_validator(mode="after")
+    def _every_accepted_request_fits_the_queue(self) -> Self:
+        if self.max_utterances > self.max_queue_utterances:
+            raise ValueError(
+                f"max_utterances ({self.max_utterances}) must not exceed max_queue_utterances "
+                f"({self.max_queue_utterances}): such a request would be refused for ever"
+            )
+        return self
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Role of each channel, empty where none are set."""
+        return tuple(self.channel_roles.split(",")) if self.channel_roles else ()

@@ -1,0 +1,76 @@
+"""Settings: read once, bounded, and none that nobody reads."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import service
+from service.settings import Settings
+
+
+def test_a_misspelt_variable_is_refused_with_the_list_of_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VCEMO_MAX_UPLOAD_MB", "25")
+    with pytest.raises(ValidationError, match=r"VCEMO_MAX_UPLOAD_MB; known are .*VCEMO_MAX_UPLOAD_BYTES"):
+        Settings()
+
+
+def test_a_misspelt_option_is_refused() -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        Settings(max_upload_mb=25)  # type: ignore[call-arg]
+
+
+def test_variables_of_the_other_commands_are_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VCEMO_DATA", "elsewhere")
+    monkeypatch.setenv("VCEMO_CACHE", str(tmp_path))
+    assert Settings().cache == tmp_path
+
+
+def test_an_option_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VCEMO_PORT", "9000")
+    assert Settings().port == 9000
+    assert Settings(port=9001).port == 9001
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("VCEMO_PORT", "70000"),
+        ("VCEMO_MAX_UPLOAD_BYTES", "0"),
+        ("VCEMO_DEVICE", "tpu"),
+        ("VCEMO_REQUEST_TIMEOUT_SECONDS", "0"),
+        ("VCEMO_CHANNEL_ROLES", "agent,,customer"),
+        ("VCEMO_LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_a_recording_that_could_never_fit_the_queue_is_a_bad_setting() -> None:
+    with pytest.raises(ValidationError, match="must not exceed max_queue_utterances"):
+        Settings(max_utterances=100, max_queue_utterances=99)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1
+
+
+def test_roles_are_read_in_the_order_of_channels() -> None:
+    assert Settings(channel_roles="agent,customer").roles == ("agent", "customer")
+    assert Settings().roles == ()
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    folder = Path(service.__file__).parent
+    code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    read_through = {"channel_roles": "roles"}
+    unread = [name for name in Settings.model_fields if f"ettings.{read_through.get(name, name)}" not in code]
+    assert unread == []
