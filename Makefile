@@ -1,0 +1,68 @@
+# One command each. The first run makes .venv from the locks and fetches the pre-trained parts, which takes minutes and
+# shows what it does; later runs start at once. Options: PYTHON=python3.12, ARGS="..." for the command that is run.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--no-emit-index-url --custom-compile-command "make lock" $(ARGS)
+
+# librosa compiles its first mel; the result belongs to this installation.
+export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/numba-cache
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test check train-tiny bench assets lock clean
+
+help: ## Show these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(VENV)/installed-base assets ## Start the service on port 8000; ARGS="--port 9000"
+	@exec $(BIN)/python -m service $(ARGS)
+
+test: $(VENV)/installed-dev assets ## Run every test; ARGS="tests/test_audio.py -x"
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/installed-dev ## Lint, formatting, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+train-tiny: $(VENV)/installed-dev assets ## Train the tiny experiment end to end on the CPU
+	$(BIN)/python -m training train --experiment tiny $(ARGS)
+
+bench: $(VENV)/installed-dev assets ## Measure; ARGS="shows NAME", nothing for what there is
+	$(BIN)/python -m bench $(or $(ARGS),--help)
+
+assets: $(VENV)/installed-base ## Fetch the pre-trained parts that are not there yet
+	@$(BIN)/python -m model.assets fetch
+
+lock: $(VENV)/installed-dev ## Renew requirements/*.lock; ARGS=--upgrade for newer versions
+	$(COMPILE) -o requirements/base.lock
+	$(COMPILE) --extra training --extra dev --constraint requirements/base.lock -o requirements/dev.lock
+	$(COMPILE) --group gpu --constraint requirements/base.lock --no-emit-package onnxruntime -o requirements/gpu.lock
+
+clean: ## Remove .venv and every cache in the checkout
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each file says that its step is done; a changed lock or pyproject.toml does it again.
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 to 3.13 is needed, $(PYTHON) is " + sys.version.split()[0] + "; use make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed-base: $(VENV)/created requirements/base.lock pyproject.toml
+	@echo "Installing what serving needs: about 95 packages, 400 MB of downloads"
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --requirement requirements/base.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# With dependencies, unlike the base: those of torch follow from the build of it that pip finds.
+$(VENV)/installed-dev: $(VENV)/installed-base requirements/dev.lock
+	@echo "Installing what training and tests need besides, torch among it"
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements/dev.lock
+	@touch $@
