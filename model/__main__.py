@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from model.assets import AssetStore, default_cache
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             recognizer.warm_up()
     except VcemoError as error:
-        errors.print(f"error: {error.message}", style="red", highlight=False)
+        errors.print(f"error: {error.message}", style="red", highlight=False, markup=False)
         return 2
     limits = AudioLimits(max_seconds=options.max_seconds)
     failed = 0
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             recognition = recognizer.recognize(path, limits=limits)
         except (AudioError, OSError) as error:
-            errors.print(f"{path}: {error}", style="red", highlight=False)
+            errors.print(f"{path}: {error}", style="red", highlight=False, markup=False)
             failed += 1
             continue
         if options.json:
@@ -87,7 +88,7 @@ def print_recognition(path: Path, recognition: Recognition, console: Console, *,
     """Print the transcript and a bar for each emotion."""
     seconds = recognition.recording.duration_ms / 1000
     took = recognition.timings_ms["total"] / 1000
-    console.print(f"[bold]{path}[/bold]  {seconds:.1f} s, recognised in {took:.2f} s", highlight=False)
+    console.print(f"[bold]{escape(str(path))}[/bold]  {seconds:.1f} s, recognised in {took:.2f} s", highlight=False)
     if recognition.probabilities is None:
         console.print("  no speech: no emotion\n")
         return
@@ -111,7 +112,8 @@ def _segment_table(recognition: Recognition) -> Table:
     for one in recognition.segments:
         emotion = "-" if one.probabilities is None else labels[int(one.probabilities.argmax())]
         start, end = one.utterance.start_ms / 1000, one.utterance.end_ms / 1000
-        table.add_row(f"{start:.1f}", f"{end:.1f}", str(one.utterance.channel), emotion, one.transcript.text)
+        text = escape(one.transcript.text)
+        table.add_row(f"{start:.1f}", f"{end:.1f}", str(one.utterance.channel), emotion, text)
     return table
 
 

@@ -41,14 +41,15 @@ class FeatureConfig:
         Raises:
             TypeError: a field is unknown.
         """
-        return cls(
-            segment=SegmentConfig(**document["segment"]),
-            speech=SpeechConfig(**document["speech"]),
-            mel=MelConfig(**document["mel"]),
-            words=WordConfig(**document["words"]),
-            sentence=SentenceConfig(**document["sentence"]),
-            state_dimension=document["state_dimension"],
-        )
+        parts = {
+            "segment": SegmentConfig(**document["segment"]),
+            "speech": SpeechConfig(**document["speech"]),
+            "mel": MelConfig(**document["mel"]),
+            "words": WordConfig(**document["words"]),
+            "sentence": SentenceConfig(**document["sentence"]),
+            "state_dimension": document["state_dimension"],
+        }
+        return cls(**(dict(document) | parts))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -160,7 +160,6 @@ def test_eight_at_once_get_the_answers_they_get_alone(server: Running, mandarin:
         together = list(pool.map(lambda clip: answer_to(server.predict(clip)), mandarin))
     for one, other in zip(alone, together, strict=True):
         assert one["transcript"]["text"] == other["transcript"]["text"]
-        # 4 decimals are answered: a difference of 1e-5 may show as one unit of the last.
         assert list(one["probabilities"].values()) == pytest.approx(list(other["probabilities"].values()), abs=1e-4)
 
 

@@ -23,7 +23,7 @@ from training.evaluation import Evaluation, print_evaluation
 from training.experiment import Experiment, load_experiment
 from training.export import write_bundle
 from training.sentence_export import export_bert
-from training.workshop import TEXT_TEST_CORPUS, Workshop
+from training.workshop import Workshop
 
 _EXAMPLES = """\
 examples:
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             console.print(f"wrote {options.out}; try: python -m model recognize RECORDING --bundle {options.out}")
     except (VcemoError, ValueError) as error:
-        console.print(f"error: {error}", style="red", highlight=False)
+        console.print(f"error: {error}", style="red", highlight=False, markup=False)
         return 1
     return 0
 
@@ -88,7 +88,7 @@ def _workshop(options: argparse.Namespace, console: Console) -> Workshop:
 
 def _facts(workshop: Workshop, evaluation: Evaluation, *, version: str) -> BundleFacts:
     experiment: Experiment = workshop.experiment
-    names = [*experiment.corpora, *experiment.text_corpora, TEXT_TEST_CORPUS]
+    names = [*experiment.corpora, *experiment.text_corpora]
     corpora = [corpus_named(name) for name in dict.fromkeys(names)]
     return BundleFacts(
         name=f"vcemo-{experiment.preset}-zh",

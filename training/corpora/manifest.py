@@ -31,7 +31,8 @@ def read_manifest(path: Path, *, corpus: str) -> list[Clip]:
     """Read one ``.jsonl`` manifest; audio paths are relative to its folder.
 
     Raises:
-        CorpusError: the file is missing, a line is not JSON, or a label is not one of the six.
+        CorpusError: the file is missing, a line is not a JSON object, repeats a key or names a recording that
+            is not there, or a label is not one of the six.
     """
     if not path.is_file():
         raise CorpusError(f"{path} does not exist; set VCEMO_DATA to the folder that holds the corpora", value=path)
@@ -39,6 +40,7 @@ def read_manifest(path: Path, *, corpus: str) -> list[Clip]:
 
 
 def _clips(path: Path, corpus: str) -> Iterator[Clip]:
+    keys: set[str] = set()
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -47,10 +49,16 @@ def _clips(path: Path, corpus: str) -> Iterator[Clip]:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise CorpusError(f"{path}:{number} is not JSON: {error}", value=line[:80]) from error
-            yield _clip(row, path=path, number=number, corpus=corpus)
+            clip = _clip(row, path=path, number=number, corpus=corpus)
+            if clip.key in keys:
+                raise CorpusError(f"{path}:{number} has the key {clip.key!r} of an earlier line", value=clip.key)
+            keys.add(clip.key)
+            yield clip
 
 
-def _clip(row: dict[str, Any], *, path: Path, number: int, corpus: str) -> Clip:
+def _clip(row: Any, *, path: Path, number: int, corpus: str) -> Clip:
+    if not isinstance(row, dict):
+        raise CorpusError(f"{path}:{number} does not hold an object", value=row)
     emotion = row.get("emotion")
     if emotion is not None and emotion not in EMOTIONS:
         raise CorpusError(
@@ -60,10 +68,13 @@ def _clip(row: dict[str, Any], *, path: Path, number: int, corpus: str) -> Clip:
         )
     if "key" not in row:
         raise CorpusError(f"{path}:{number} has no key", value=row)
+    audio = path.parent / row["audio"] if "audio" in row else None
+    if audio is not None and not audio.is_file():
+        raise CorpusError(f"{path}:{number} names {audio}, which does not exist", value=audio)
     return Clip(
         key=row["key"],
         corpus=corpus,
-        audio=path.parent / row["audio"] if "audio" in row else None,
+        audio=audio,
         emotion=emotion,
         speaker=row.get("speaker"),
         sentence=row.get("sentence"),
