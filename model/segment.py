@@ -18,11 +18,11 @@ class SegmentConfig:
     """Silero speech probability above which a window counts as speech."""
     min_speech_ms: int = 150
     """Shorter bursts (clicks, breaths) are dropped."""
-    min_silence_ms: int = 800
-    """A pause this long ends an utterance."""
-    speech_pad_ms: int = 200
+    min_silence_ms: int = 2000
+    """A pause this long ends an utterance; with shorter ones Whisper loses its context, and characters."""
+    speech_pad_ms: int = 400
     """Kept on both sides of the speech, so that soft onsets are not cut."""
-    max_utterance_seconds: float = 20.0
+    max_utterance_seconds: float = 22.0
     """Longer speech is split at its last short pause; bounds the recogniser's input."""
 
 

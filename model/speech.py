@@ -44,12 +44,10 @@ class SpeechConfig:
     language: str = "zh"
     bucket_seconds: float = 2.0
     """Speech is rounded up to a multiple of this before the tail is added."""
-    short_tail_seconds: float = 8.0
-    """Silence after the shortest bucket; with less, the decoder runs away on short clips."""
-    long_tail_seconds: float = 4.0
-    """Silence after speech of ``long_speech_seconds`` or more."""
-    long_speech_seconds: float = 10.0
-    max_tokens_base: int = 8
+    tail_seconds: float = 6.0
+    """Digital silence after the bucket; with much less, the decoder runs away on short clips."""
+    max_tokens_base: int = 14
+    """Tokens every utterance may have: punctuation and time marks."""
     max_tokens_per_second: float = 10.0
     """Mandarin is spoken at up to 7 characters a second; a decoder that writes more has run away."""
     min_avg_logprob: float = -1.0
@@ -65,10 +63,7 @@ class SpeechConfig:
 
     def padded_seconds(self, bucket: float) -> float:
         """Length of the encoder's input for ``bucket``: speech and tail."""
-        span = max(self.long_speech_seconds - self.bucket_seconds, 1e-9)
-        share = min(1.0, max(0.0, (bucket - self.bucket_seconds) / span))
-        tail = self.short_tail_seconds + share * (self.long_tail_seconds - self.short_tail_seconds)
-        return min(_WHISPER_SECONDS, bucket + tail)
+        return min(_WHISPER_SECONDS, bucket + self.tail_seconds)
 
     def max_tokens(self, bucket: float) -> int:
         """Most tokens an utterance of ``bucket`` seconds may be given."""
@@ -111,7 +106,8 @@ class SpeechRecognizer:
         )
         self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         self._first_special = self._token_id("<|endoftext|>")
-        task = ("<|startoftranscript|>", f"<|{config.language}|>", "<|transcribe|>", "<|notimestamps|>")
+        # With time marks: without them Whisper leaves out whole sentences after a pause.
+        task = ("<|startoftranscript|>", f"<|{config.language}|>", "<|transcribe|>")
         self._prompt = [self._token_id(token) for token in task]
         self._mel = FeatureExtractor(feature_size=self._whisper.n_mels)
 

@@ -108,7 +108,10 @@ def _facts(workshop: Workshop, evaluation: Evaluation, *, version: str) -> Bundl
 
 def _git_commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+    except FileNotFoundError:  # an image without git
+        return "unknown"
     return found.stdout.strip() or "unknown"
 
 

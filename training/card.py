@@ -38,7 +38,7 @@ def model_card(
         *(f"| {speaker} | {interval} |" for speaker, interval in evaluation.recall.items()),
         f"| mean | {evaluation.mean_recall:.3f} |",
         f"| mean, sound only | {evaluation.mean_recall_sound_only:.3f} |",
-        f"| control: transcripts only (chance .167) | {evaluation.control_transcripts_only:.3f} |",
+        *_transcripts_only(evaluation.control_transcripts_only),
         f"| control: audio shuffled between clips (chance .167) | {evaluation.control_shuffled_audio:.3f} |",
         "",
         "Recall by emotion: " + ", ".join(f"{name} {v:.2f}" for name, v in evaluation.recall_by_emotion.items()) + ".",
@@ -52,3 +52,7 @@ def model_card(
     lines += [f"| {corpus['title']} | {corpus['licence']} |" for corpus in corpora]
     lines += ["", f"`golden.wav` proves a loaded bundle from audio: {golden_licence}", "", _LIMITS]
     return "\n".join(lines)
+
+
+def _transcripts_only(recall: float | None) -> list[str]:
+    return [] if recall is None else [f"| control: transcripts only (chance .167) | {recall:.3f} |"]

@@ -46,7 +46,8 @@ class Evaluation:
     mean_recall: float
     mean_recall_sound_only: float
     macro_f1: float
-    control_transcripts_only: float
+    control_transcripts_only: float | None
+    """None where no speaker left out has a transcript to be trusted."""
     control_shuffled_audio: float
     recall_by_emotion: Mapping[str, float]
     confusion: Sequence[Sequence[int]]
@@ -96,7 +97,7 @@ def evaluate(folds: Sequence[FoldResult], *, corpus: str, text_macro_f1: float |
         mean_recall=_mean_recall(folds, "both"),
         mean_recall_sound_only=_mean_recall(folds, "sound"),
         macro_f1=macro_f1(truth, predicted),
-        control_transcripts_only=_mean_recall(folds, "text"),
+        control_transcripts_only=_mean_recall(folds, "text") if any(fold.views["text"] for fold in folds) else None,
         control_shuffled_audio=_mean_recall(folds, "shuffled"),
         recall_by_emotion={name: float(counts[k, k] / max(1, counts[k].sum())) for k, name in enumerate(EMOTIONS)},
         confusion=counts.tolist(),
@@ -125,7 +126,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     table.add_section()
     table.add_row("mean", f"{evaluation.mean_recall:.3f}")
     table.add_row("mean, sound only", f"{evaluation.mean_recall_sound_only:.3f}")
-    table.add_row(f"control: transcripts only (chance {chance:.3f})", f"{evaluation.control_transcripts_only:.3f}")
+    if evaluation.control_transcripts_only is not None:
+        table.add_row(f"control: transcripts only (chance {chance:.3f})", f"{evaluation.control_transcripts_only:.3f}")
     table.add_row(f"control: audio shuffled (chance {chance:.3f})", f"{evaluation.control_shuffled_audio:.3f}")
     console.print(table)
     by_emotion = ", ".join(f"{name} {value:.2f}" for name, value in evaluation.recall_by_emotion.items())

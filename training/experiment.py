@@ -81,6 +81,9 @@ def load_experiment(name: str) -> Experiment:
         text = (folder / f"{name}.toml").read_text(encoding="utf-8")
     document = tomllib.loads(text)
     unknown = set(document) - {each.name for each in fields(Experiment)}
+    unknown |= {f"network.{key}" for key in document.get("network", {})} - {
+        f"network.{each.name}" for each in fields(NetworkConfig)
+    }
     if unknown:
         raise ValueError(f"experiment {name} has unknown fields: {', '.join(sorted(unknown))}")
     if "text_corpora" in document:

@@ -70,6 +70,8 @@ class Extraction:
             examples += self._of_texts(chunk) if chunk[0].audio is None else self._of_recordings(chunk)
             if progress is not None and task is not None:
                 progress.advance(task, len(chunk))
+                if not progress.console.is_terminal and start % 1024 == 0:
+                    progress.console.print(f"features of {corpus}: {start + len(chunk)} of {len(clips)}")
         return examples
 
     def _of_texts(self, clips: Sequence[Clip]) -> Iterator[Example]:

@@ -42,10 +42,15 @@ def cache_path(
     assets: Mapping[str, Mapping[str, str]],
 ) -> Path:
     """Name the cache file of a corpus by all that decides its content."""
+    settings = config.to_json()
+    parts = {name: dict(checksums) for name, checksums in assets.items()}
+    if all(clip.audio is None for clip in clips):
+        settings = {room: settings[room] for room in ("words", "sentence")}
+        parts.pop(config.speech.asset, None)
     document = {
         "version": _VERSION,
-        "config": config.to_json(),
-        "assets": {name: dict(checksums) for name, checksums in assets.items()},
+        "config": settings,
+        "assets": parts,
         "clips": [[clip.key, clip.audio.stat().st_size if clip.audio else 0, clip.text] for clip in clips],
     }
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -55,7 +55,7 @@ def predict_logits(
 ) -> npt.NDArray[np.float64]:
     """Return logits (utterances, classes)."""
     network.eval()
-    rows: list[npt.NDArray[Any]] = []
+    rows: list[npt.NDArray[Any]] = [np.zeros((0, network.config.num_classes))]
     with torch.inference_mode():
         for start in range(0, len(features), batch_size):
             inputs = as_tensors(collate(features[start : start + batch_size], config=config))

@@ -74,6 +74,8 @@ class Workshop:
 
             def on_epoch(epoch: int, loss: float) -> None:
                 progress.update(task, completed=epoch, description=f"{title}, loss {loss:.3f}")
+                if not self.console.is_terminal:
+                    self.console.print(f"{title}: epoch {epoch} of {self.experiment.epochs}, loss {loss:.3f}")
 
             return trained_network(
                 corpora,
