@@ -203,7 +203,10 @@ def _verify_files(directory: Path, files: Mapping[str, str]) -> None:
         path = directory / name
         if not path.is_file():
             raise BundleInvalid(f"the bundle has no {name}", value=name)
-        found = sha256_of(path)
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise BundleInvalid(f"{name} cannot be read: {error}", value=name) from error
         if found != expected:
             raise BundleChecksumMismatch(
                 f"{name} has sha256 {found}, the bundle was sealed with {expected}", value=found, limit=expected

@@ -22,9 +22,7 @@ import pytest
 import soundfile
 import uvicorn
 
-from model.assets import AssetStore
 from model.audio import decode_audio
-from model.errors import AssetMissing
 from model.recognizer import EmotionRecognizer
 from service.app import create_app
 from service.lifecycle import Service
@@ -99,19 +97,6 @@ def serving(recognizer: EmotionRecognizer, **options: Any) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def recognizer() -> EmotionRecognizer:
-    store = AssetStore()
-    try:
-        for name in store.default_names():
-            store.path(name)
-    except AssetMissing as error:
-        pytest.skip(f"pre-trained parts are missing: {error.message}")
-    loaded = EmotionRecognizer.load(BUNDLE, assets=store, threads=2)
-    loaded.warm_up()
-    return loaded
-
-
-@pytest.fixture(scope="session")
 def server(recognizer: EmotionRecognizer) -> Iterator[Running]:
     with serving(recognizer, channel_roles="agent,customer") as running:
         yield running
@@ -137,5 +122,5 @@ def speech() -> bytes:
 def long_speech(speech: bytes) -> bytes:
     """Real speech that takes a while: two utterances that Whisper, told to hear Mandarin, has to hear twice."""
     piece = decode_audio(speech).samples[0]
-    pause = np.zeros(20_000, dtype=np.float32)
+    pause = np.zeros(48_000, dtype=np.float32)
     return wav(np.concatenate([piece, pause] * 2))

@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = export_bert(options.model, options.out, pooling=options.pooling, max_tokens=options.max_tokens)
             console.print(f"wrote {options.out}: {config}")
             return 0
-        torch.set_num_threads(usable_processors())
+        # The network is small: on a busy machine the barriers of two threads made it seven times slower than one.
+        torch.set_num_threads(1)
         workshop = _workshop(options, console)
         corpora = workshop.corpora()
         if options.command == "extract":

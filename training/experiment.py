@@ -48,6 +48,8 @@ class Experiment:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
             raise ValueError(f"epochs {self.epochs} must be >= 1 and batch_size {self.batch_size} >= 2")
+        if self.corpora and self.test_corpus not in self.corpora:
+            raise ValueError(f"test_corpus {self.test_corpus!r} is not among corpora: {', '.join(self.corpora)}")
         if self.own_text_probability + self.paired_text_probability > 1:
             raise ValueError("own_text_probability and paired_text_probability add up to more than 1")
 

@@ -113,7 +113,7 @@ def write_bundle(
         golden_audio = _golden_audio(draft, assets=assets, compute_types=compute_types, threads=threads)
         _seal(draft, replace(facts, golden_audio=golden_audio))
         if directory.exists():
-            shutil.rmtree(directory)
+            directory.rename(Path(folder) / "replaced")
         draft.rename(directory)
     recognizer = EmotionRecognizer.load(directory, assets=assets, threads=threads)
     recognizer.check_golden_audio()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from model.encoders import Standardise
@@ -78,7 +78,8 @@ def save_network(network: VcemoNetwork, path: Path) -> None:
     """Write the weights, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
-    save_file(network.state_dict(), temporary)
+    # Its save_file would let nobody but the owner read the weights; the service runs as somebody else.
+    temporary.write_bytes(save(network.state_dict()))
     temporary.replace(path)
 
 

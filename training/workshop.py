@@ -124,7 +124,7 @@ class Workshop:
         content = {
             "features": self.features.to_json(),
             "assets": self.asset_checksums,
-            "clips": [example.clip.key for example in [*corpora.clips, *corpora.texts]],
+            "clips": [[example.clip.key, example.clip.emotion] for example in [*corpora.clips, *corpora.texts]],
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
         return self.cache / "runs" / f"{self.experiment.name}-{self.experiment.digest}-{digest}"

@@ -1,0 +1,80 @@
+"""Features, examples and networks drawn at random: what most tests of the network and its training need."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model.features import FeatureConfig, Features, collate
+from model.network import NetworkConfig, VcemoNetwork
+from training.corpora.manifest import Clip
+from training.feature_cache import Example
+
+# Networks this small gain nothing from threads, and lose much where others use the processors.
+torch.set_num_threads(1)
+
+FEATURES = FeatureConfig()
+SMALL: dict[str, Any] = {"width": 16, "heads": 2, "layers": 1, "conv_channels": (4, 4, 8), "fusion_steps": 8}
+PRESETS: tuple[Literal["paper"], Literal["whisper"]] = ("paper", "whisper")
+
+
+def drawn_features(
+    generator: np.random.Generator, *, frames: int = 60, steps: int = 8, words: int = 4, shift: float = 0.0
+) -> Features:
+    """Draw every modality; the text is left out where ``words`` is zero, the sound where ``frames`` is."""
+
+    def normal(*shape: int) -> npt.NDArray[np.float32]:
+        return (generator.normal(size=shape) + shift).astype(np.float32)
+
+    return Features(
+        mel=normal(frames, FEATURES.mel.num_mels) if frames else None,
+        states=normal(steps, FEATURES.state_dimension) if frames else None,
+        words=normal(words, FEATURES.words.dimension) if words else None,
+        sentence=normal(FEATURES.sentence.dimension) if words else None,
+    )
+
+
+def features_of_every_kind(generator: np.random.Generator) -> list[Features]:
+    """Draw several lengths, longer and shorter than the fusion's steps, and each modality missing."""
+    return [
+        drawn_features(generator, frames=1, steps=1, words=1),
+        drawn_features(generator, frames=37, steps=5, words=3),
+        drawn_features(generator, frames=90, steps=23, words=90),
+        drawn_features(generator, frames=50, steps=12, words=0),
+        drawn_features(generator, frames=0, words=7),
+    ]
+
+
+def tensors_of(batch: list[Features]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in collate(batch, config=FEATURES).items()}
+
+
+def small_network(preset: Literal["paper", "whisper"], *, seed: int = 0, **changes: Any) -> VcemoNetwork:
+    torch.manual_seed(seed)
+    return VcemoNetwork(NetworkConfig.preset_named(preset, **(SMALL | changes))).eval()
+
+
+def drawn_example(
+    features: Features,
+    *,
+    key: str,
+    emotion: str | None = "happy",
+    speaker: str = "anna",
+    corpus: str = "casia",
+    seconds: float = 2.0,
+    sentence: str | None = None,
+) -> Example:
+    clip = Clip(
+        key=key,
+        corpus=corpus,
+        audio=Path(f"{key}.wav"),
+        emotion=emotion,
+        speaker=speaker,
+        sentence=sentence,
+        text=None,
+        language="zh",
+    )
+    return Example(clip=clip, features=features, seconds=seconds, transcript="", transcript_status="ok")

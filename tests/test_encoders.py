@@ -1,0 +1,114 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.attention import length_mask
+from model.encoders import MaskedBatchNorm, MelEncoder, Standardise, StateEncoder, WordEncoder
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def frame_mask(lengths: list[int], frames: int) -> Tensor:
+    return length_mask(torch.tensor(lengths), frames)[:, None, :, None].float()
+
+
+@pytest.fixture
+def mel_encoder() -> MelEncoder:
+    torch.manual_seed(0)
+    return MelEncoder(num_mels=10, width=6, channels=(3, 4, 5), time_strides=(4, 2, 1))
+
+
+def test_standardising_shifts_and_scales_by_the_statistics_it_was_given() -> None:
+    standardise = Standardise(2)
+    standardise.fit(torch.tensor([1.0, -2.0]), torch.tensor([2.0, 0.0]))
+    # A band that never varies is not blown up.
+    torch.testing.assert_close(standardise(torch.tensor([[5.0, -2.0]])), torch.tensor([[2.0, 0.0]]))
+
+
+def test_the_statistics_travel_with_the_weights() -> None:
+    assert set(Standardise(2).state_dict()) == {"mean", "deviation"}
+
+
+def test_masked_batch_norm_equals_torchs_where_nothing_is_padded() -> None:
+    masked, reference = MaskedBatchNorm(3), nn.BatchNorm2d(3)
+    with torch.no_grad():
+        for norm in (masked, reference):
+            norm.weight.copy_(torch.tensor([1.0, 2.0, 0.5]))
+            norm.bias.copy_(torch.tensor([0.0, -1.0, 3.0]))
+    x = drawn(4, 3, 7, 5) * 3 + 2
+    torch.testing.assert_close(masked(x, frame_mask([7] * 4, 7)), reference(x), atol=1e-5, rtol=1e-5)
+    assert masked.running_mean is not None
+    assert masked.running_var is not None
+    torch.testing.assert_close(masked.running_mean, reference.running_mean)
+    # Ours keeps the biased variance: smaller by one part in the 140 values.
+    torch.testing.assert_close(masked.running_var, reference.running_var, rtol=0.01, atol=0)
+    for norm in (masked, reference):
+        norm.eval()
+    torch.testing.assert_close(masked(x, None), reference(x), rtol=0.01, atol=0.02)
+
+
+def test_masked_batch_norm_does_not_count_padding() -> None:
+    padded, unpadded = MaskedBatchNorm(3), MaskedBatchNorm(3)
+    x = drawn(2, 3, 9, 5)
+    x[:, :, 6:] = 1e3
+    found = padded(x, frame_mask([6, 6], 9))[:, :, :6]
+    torch.testing.assert_close(found, unpadded(x[:, :, :6], frame_mask([6, 6], 6)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(padded.running_var, unpadded.running_var)
+
+
+def test_a_batch_without_sound_teaches_batch_norm_nothing() -> None:
+    norm = MaskedBatchNorm(3)
+    norm(drawn(2, 3, 4, 5), frame_mask([0, 0], 4))
+    torch.testing.assert_close(norm.running_mean, torch.zeros(3))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_padding_does_not_change_the_encoding_of_a_mel(mel_encoder: MelEncoder, training: bool) -> None:
+    mel_encoder.train(training)
+    mel = drawn(2, 45, 10)
+    longer = torch.cat([mel, torch.full((2, 30, 10), 1e3)], dim=1)
+    lengths = torch.tensor([45, 45])
+    expected, steps = mel_encoder(mel, lengths)
+    found, found_steps = mel_encoder(longer, lengths)
+    assert steps.tolist() == found_steps.tolist() == [6, 6]
+    torch.testing.assert_close(found[:, :6], expected[:, :6], atol=1e-5, rtol=1e-5)
+
+
+def test_the_mel_encoder_divides_time_by_its_strides_rounding_up(mel_encoder: MelEncoder) -> None:
+    _, lengths = mel_encoder(drawn(4, 17, 10), torch.tensor([0, 1, 8, 17]))
+    assert lengths.tolist() == [0, 1, 1, 3]
+
+
+def test_a_stride_for_each_convolution_is_demanded() -> None:
+    with pytest.raises(ValueError, match="3 conv channels, but 2 time strides"):
+        MelEncoder(num_mels=10, width=6, channels=(3, 4, 5), time_strides=(2, 2))
+
+
+def test_states_are_read_over_their_own_length() -> None:
+    torch.manual_seed(0)
+    encoder = StateEncoder(dimension=7, width=6, steps=4, dropout=0.5).eval()
+    states = drawn(1, 5, 7)
+    longer = torch.cat([states, torch.full((1, 9, 7), 1e3)], dim=1)
+    found = encoder(longer, torch.tensor([5]))
+    assert found.shape == (1, 4, 6)
+    torch.testing.assert_close(found, encoder(states, torch.tensor([5])), atol=1e-5, rtol=1e-5)
+
+
+def test_input_dropout_drops_a_feature_of_the_states_in_every_step() -> None:
+    torch.manual_seed(0)
+    encoder = StateEncoder(dimension=50, width=50, steps=4, dropout=0.5)
+    kept = encoder.dropout(torch.ones(1, 4, 50).transpose(1, 2)).transpose(1, 2)
+    assert (kept == kept[:, :1]).all()
+    assert 0 < int((kept[0, 0] == 0).sum()) < 50
+
+
+def test_words_are_read_over_their_own_length_and_zero_beyond() -> None:
+    torch.manual_seed(0)
+    encoder = WordEncoder(dimension=7, width=6).eval()
+    words = drawn(1, 5, 7)
+    longer = torch.cat([words, torch.full((1, 4, 7), 1e3)], dim=1)
+    found = encoder(longer, torch.tensor([5]))
+    torch.testing.assert_close(found[:, :5], encoder(words, torch.tensor([5])), atol=1e-5, rtol=1e-5)
+    assert not found[:, 5:].any()

@@ -1,0 +1,51 @@
+import pytest
+
+from model.labels import EMOTIONS, FOUR_EMOTIONS, VALENCE, emotion_index, sentiment
+
+
+def certain(emotion: str) -> dict[str, float]:
+    return {each: float(each == emotion) for each in EMOTIONS}
+
+
+def test_there_are_six_emotions_in_alphabetical_order() -> None:
+    assert len(EMOTIONS) == 6
+    assert list(EMOTIONS) == sorted(EMOTIONS)
+
+
+def test_the_four_emotions_are_among_the_six() -> None:
+    assert set(FOUR_EMOTIONS) < set(EMOTIONS)
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_an_emotion_stands_where_its_probability_does(emotion: str) -> None:
+    assert EMOTIONS[emotion_index(emotion)] == emotion
+
+
+def test_an_unknown_emotion_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="unknown emotion 'bored'; expected one of angry, fear"):
+        emotion_index("bored")
+
+
+def test_every_emotion_has_a_valence() -> None:
+    assert set(VALENCE) == set(EMOTIONS)
+
+
+@pytest.mark.parametrize(
+    ("emotion", "expected"),
+    [
+        ("angry", ("negative", -1.0)),
+        ("fear", ("negative", -1.0)),
+        ("sad", ("negative", -1.0)),
+        ("happy", ("positive", 1.0)),
+        ("neutral", ("neutral", 0.0)),
+        ("surprise", ("neutral", 0.0)),
+    ],
+)
+def test_certainty_gives_the_valence_of_the_emotion(emotion: str, expected: tuple[str, float]) -> None:
+    assert sentiment(certain(emotion)) == expected
+
+
+def test_sentiment_is_expected_valence_and_neutral_near_zero() -> None:
+    assert sentiment({"happy": 0.5, "sad": 0.25, "neutral": 0.25}) == ("neutral", 0.25)
+    assert sentiment({"happy": 0.75, "sad": 0.125, "neutral": 0.125}) == ("positive", 0.625)
+    assert sentiment({"happy": 0.125, "sad": 0.25, "angry": 0.625}) == ("negative", -0.75)

@@ -1,0 +1,83 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from training.losses import supervised_contrast, training_loss
+
+
+def drawn(count: int, *, seed: int = 0, size: int = 8) -> Tensor:
+    features = torch.randn(count, size, generator=torch.Generator().manual_seed(seed))
+    return nn.functional.normalize(features, dim=-1)
+
+
+def in_scalar_loops(features: Tensor, labels: list[int], temperature: float) -> float:
+    """Khosla et al. 2020, L_out, one float64 product at a time."""
+    rows = features.double().numpy()
+    losses = []
+    for i, anchor in enumerate(rows):
+        others = [j for j in range(len(rows)) if j != i]
+        positives = [j for j in others if labels[j] == labels[i]]
+        if not positives:
+            continue
+        total = sum(math.exp(float(np.dot(anchor, rows[j])) / temperature) for j in others)
+        terms = [math.log(math.exp(float(np.dot(anchor, rows[j])) / temperature) / total) for j in positives]
+        losses.append(-sum(terms) / len(positives))
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 2, 0], [0, 0, 0, 0, 0, 0, 0], [0, 1, 2, 3, 4, 5, 0]])
+def test_contrast_equals_the_formula_in_scalar_loops(labels: list[int], temperature: float) -> None:
+    features = drawn(len(labels))
+    found = supervised_contrast(features, torch.tensor(labels), temperature=temperature)
+    assert found.item() == pytest.approx(in_scalar_loops(features, labels, temperature), rel=1e-5)
+
+
+def test_an_anchor_without_a_positive_is_skipped_but_stays_in_the_denominators() -> None:
+    features, labels = drawn(5), [0, 0, 1, 1, 7]
+    found = supervised_contrast(features, torch.tensor(labels), temperature=0.1).item()
+    assert found == pytest.approx(in_scalar_loops(features, labels, 0.1), rel=1e-5)
+    assert found > supervised_contrast(features[:4], torch.tensor(labels[:4]), temperature=0.1).item()
+
+
+def test_a_batch_without_any_pair_costs_nothing_and_has_gradients_of_zero() -> None:
+    features = drawn(3).requires_grad_()
+    loss = supervised_contrast(features, torch.tensor([0, 1, 2]), temperature=0.1)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == 0.0
+    assert features.grad is not None
+    assert not features.grad.any()
+
+
+def test_a_low_temperature_stays_finite() -> None:
+    features = drawn(6).requires_grad_()
+    loss = supervised_contrast(features, torch.tensor([0, 0, 1, 1, 2, 2]), temperature=0.01)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert math.isfinite(loss.item())
+    assert features.grad is not None
+    assert torch.isfinite(features.grad).all()
+
+
+def test_clusters_by_label_cost_less_than_clusters_across_labels() -> None:
+    corners = torch.eye(4)[[0, 0, 1, 1]]
+    by_label = supervised_contrast(corners, torch.tensor([0, 0, 1, 1]), temperature=0.1)
+    across = supervised_contrast(corners, torch.tensor([0, 1, 0, 1]), temperature=0.1)
+    assert by_label < 0.01 < across
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 100.0])
+def test_the_loss_weighs_contrast_by_alpha_and_divides_by_the_sum(alpha: float) -> None:
+    logits, features, labels = torch.randn(6, 6), drawn(6), torch.tensor([0, 0, 1, 1, 2, 2])
+    entropy = nn.functional.cross_entropy(logits, labels).item()
+    contrast = supervised_contrast(features, labels, temperature=0.5).item()
+    found = training_loss(logits, features, labels, alpha=alpha, temperature=0.5).item()
+    assert found == pytest.approx((entropy + alpha * contrast) / (1 + alpha), rel=1e-5)
+
+
+def test_without_contrast_the_loss_is_cross_entropy_with_its_smoothing() -> None:
+    logits, labels = torch.randn(4, 6), torch.tensor([0, 1, 2, 3])
+    found = training_loss(logits, drawn(4), labels, alpha=0.0, temperature=0.1, label_smoothing=0.1)
+    torch.testing.assert_close(found, nn.functional.cross_entropy(logits, labels, label_smoothing=0.1))

@@ -1,0 +1,34 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from model.processors import usable_processors
+
+
+@pytest.fixture
+def granted(tmp_path: Path) -> int:
+    """What affinity alone grants."""
+    return usable_processors(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("quota", "processors"), [("100000 100000", 1), ("150000 100000", 2), ("1000 100000", 1), ("50000 100000", 1)]
+)
+def test_the_containers_quota_bounds_the_processors(tmp_path: Path, quota: str, processors: int, granted: int) -> None:
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert usable_processors(tmp_path / "cpu.max") == min(processors, granted)
+
+
+def test_without_a_quota_affinity_decides(tmp_path: Path, granted: int) -> None:
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert usable_processors(tmp_path / "cpu.max") == granted
+
+
+def test_a_quota_above_the_affinity_grants_nothing_more(tmp_path: Path, granted: int) -> None:
+    (tmp_path / "cpu.max").write_text("99900000 100000\n")
+    assert usable_processors(tmp_path / "cpu.max") == granted
+
+
+def test_there_is_always_one_and_never_more_than_the_machine_has(granted: int) -> None:
+    assert 1 <= granted <= (os.cpu_count() or 1)

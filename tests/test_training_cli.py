@@ -1,0 +1,189 @@
+"""The whole way from corpora to a bundle, on a corpus cut from the recordings of the tests."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+from drawn_features import FEATURES, features_of_every_kind
+
+from model.assets import AssetStore
+from model.bundle import CARD_FILE, FACTS_FILE, Bundle, calibrated
+from model.labels import EMOTIONS
+from training.__main__ import main
+from training.export import network_of
+from training.trainer import predict_logits
+
+Samples = npt.NDArray[np.float32]
+
+RATE_HZ = 16_000
+EXPERIMENT = """\
+name = "drawn"
+text_corpora = ["ewect_dev"]
+epochs = 2
+batch_size = 8
+
+[corpora]
+casia = 1
+
+[network]
+width = 16
+heads = 2
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def on_one_processor() -> Iterator[None]:
+    """Two threads of torch that wait for each other on a busy machine take 20 times as long as one."""
+    granted = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(granted)})
+    yield
+    os.sched_setaffinity(0, granted)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """A data folder, a cache that knows the pre-trained parts only, and an experiment."""
+
+    root: Path
+
+    def options(self) -> list[str]:
+        named = {"experiment": "drawn.toml", "data": "data", "cache": "cache"}
+        return [word for name, path in named.items() for word in (f"--{name}", str(self.root / path))]
+
+
+def rows_of_clips(folder: Path, recordings: Mapping[str, Samples]) -> list[dict[str, Any]]:
+    """Two speakers read in six emotions; the clips called foreign are not transcribed. One clip holds no speech."""
+    rows: list[dict[str, Any]] = []
+    for speaker, name in (("agnes", "not_in_service"), ("berta", "first_in_line")):
+        for number, emotion in enumerate(EMOTIONS):
+            start = int(number * 0.3 * RATE_HZ)
+            samples = recordings[name][start : start + int(1.5 * RATE_HZ)]
+            soundfile.write(folder / f"{speaker}-{emotion}.wav", samples, RATE_HZ)
+            rows.append({"key": f"casia/{speaker}-{emotion}", "audio": f"{speaker}-{emotion}.wav", "emotion": emotion})
+            rows[-1] |= {"speaker": speaker, "sentence": "1", "language": "zh" if number < 2 else "en"}
+    soundfile.write(folder / "silent.wav", np.zeros(RATE_HZ, dtype=np.float32), RATE_HZ)
+    rows.append({"key": "casia/silent", "audio": "silent.wav", "emotion": "sad", "speaker": "agnes", "language": "zh"})
+    return rows
+
+
+def write_manifest(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, assets: AssetStore, recordings: Mapping[str, Samples]) -> Scene:
+    root = tmp_path_factory.mktemp("training")
+    for folder in ("data/casia", "data/ewect", "cache"):
+        (root / folder).mkdir(parents=True)
+    (root / "cache" / "assets").symlink_to(assets.cache / "assets")
+    write_manifest(root / "data/casia/manifest.jsonl", rows_of_clips(root / "data/casia", recordings))
+    texts = [
+        {"key": f"ewect/{emotion}-{number}", "text": f"{word}，第{number}句。", "emotion": emotion, "language": "zh"}
+        for emotion, word in zip(
+            EMOTIONS, ("气死我了", "真可怕", "太好了", "今天星期三", "好难过", "没想到"), strict=True
+        )
+        for number in (1, 2)
+    ]
+    write_manifest(root / "data/ewect/virus_dev.jsonl", texts)
+    (root / "drawn.toml").write_text(EXPERIMENT)
+    return Scene(root=root)
+
+
+def test_training_goes_from_corpora_to_a_bundle_and_evaluating_again_trains_nothing(
+    scene: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in an image that has no git.
+    monkeypatch.setenv("PATH", "")
+    out = scene.root / "artifacts" / "bundle"
+    out.mkdir(parents=True)
+    (out / "stale.txt").write_text("of an older bundle")
+
+    assert main(["train", "--version", "1.2.3", "--out", str(out), *scene.options()]) == 0
+    output = capsys.readouterr()
+    assert "skipped casia/silent: no speech found" in output.err
+    assert "leave one speaker out" in output.out
+
+    bundle = Bundle.load(out)
+    assert not (out / "stale.txt").exists()
+    assert (bundle.facts.name, bundle.facts.version, bundle.facts.git_commit) == (
+        "vcemo-whisper-zh",
+        "1.2.3",
+        "unknown",
+    )
+    assert bundle.facts.labels == EMOTIONS
+    assert set(bundle.facts.assets) == {"whisper-base", "word-vectors-zh", "e5-small"}
+    assert [corpus["name"] for corpus in bundle.facts.corpora] == ["casia", "ewect_dev"]
+    assert set(bundle.facts.golden_audio) >= {"int8"}
+    assert "| berta |" in (out / CARD_FILE).read_text(encoding="utf-8")
+
+    drawn = features_of_every_kind(np.random.default_rng(0))
+    of_torch = calibrated(predict_logits(network_of(out), drawn, config=FEATURES), bundle.facts.temperature)
+    np.testing.assert_allclose(bundle.predict(drawn), of_torch, atol=1e-4)
+    (scene.root / "plain").touch()
+    assert {path.stat().st_mode for path in out.iterdir()} == {(scene.root / "plain").stat().st_mode}
+
+    (runs,) = (scene.root / "cache" / "runs").iterdir()
+    kept = {path.name: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")}
+    assert set(kept) == {"agnes.safetensors", "all.safetensors", "berta.safetensors"}
+    lines = [json.loads(line) for line in (runs / "agnes.predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {line["speaker"] for line in lines} == {"agnes"}
+    assert sum(line["view"] == "both" for line in lines) == 6
+
+    assert main(["evaluate", "--json", *scene.options()]) == 0
+    evaluation = json.loads(capsys.readouterr().out)
+    assert set(evaluation["recall"]) == {"agnes", "berta"}
+    assert evaluation == json.loads((out / FACTS_FILE).read_text(encoding="utf-8"))["metrics"]
+    assert {path.name: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")} == kept
+
+
+def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert "python -m training train --experiment tiny --out /tmp/tiny-bundle" in printed
+    for command in ("train", "evaluate", "extract", "export-bert"):
+        assert command in printed
+
+
+def test_the_help_of_a_command_names_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    printed = capsys.readouterr().out
+    for option in ("--experiment", "--data", "--cache", "--out", "--version"):
+        assert option in printed
+
+
+def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(arguments) == 1
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_an_unknown_experiment_is_one_line_and_exit_code_one(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = complaint(["train", "--experiment", "huge"], capsys)
+    assert printed.startswith("error: no experiment 'huge'; known: default,")
+
+
+def test_missing_corpora_say_what_to_set(
+    tmp_path: Path, assets: AssetStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = complaint(["extract", "--data", str(tmp_path), "--cache", str(assets.cache)], capsys)
+    assert "error:" in printed
+    assert "does not exist; set VCEMO_DATA" in printed
+
+
+def test_a_malformed_manifest_is_named_by_file_and_line(
+    tmp_path: Path, assets: AssetStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "casia").mkdir()
+    (tmp_path / "casia" / "manifest.jsonl").write_text('{"key": "a", "emotion": "bored"}')
+    printed = complaint(["extract", "--data", str(tmp_path), "--cache", str(assets.cache)], capsys)
+    # The console may break the line inside the path.
+    assert "manifest.jsonl:1hasemotion'bored'" in printed.replace(" ", "")
