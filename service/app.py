@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from model.errors import VcemoError
@@ -27,7 +28,7 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
         yield
         await service.stop()
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="VCEMO",
         summary="Mandarin speech emotion recognition",
         version=SCHEMA_VERSION,

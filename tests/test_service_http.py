@@ -278,3 +278,11 @@ def test_after_many_bad_and_broken_requests_a_good_one_succeeds(server: Running,
                 assert connection.recv(12) in (b"HTTP/1.1 400", b"HTTP/1.1 415", b"HTTP/1.1 422")
     answer_to(server.predict(speech))
     wait_until(lambda: server.metric("vcemo_requests_in_flight") == 0)
+
+
+def test_the_page_of_the_documentation_needs_no_other_host(server: Running) -> None:
+    page = server.client.get("/docs").text
+    linked = re.findall(r'(?:href|src)="([^"]+)"', page)
+    assert linked
+    assert all(link.startswith("/") for link in linked)
+    assert all(server.client.get(link).status_code == 200 for link in linked)
