@@ -41,9 +41,11 @@ class FeatureConfig:
         Raises:
             TypeError: a field is unknown.
         """
+        speech = dict(document["speech"])
+        speech["bucket_seconds"] = tuple(speech["bucket_seconds"])  # JSON made a list of it
         parts = {
             "segment": SegmentConfig(**document["segment"]),
-            "speech": SpeechConfig(**document["speech"]),
+            "speech": SpeechConfig(**speech),
             "mel": MelConfig(**document["mel"]),
             "words": WordConfig(**document["words"]),
             "sentence": SentenceConfig(**document["sentence"]),

@@ -42,10 +42,14 @@ class SpeechConfig:
     asset: str = "whisper-base"
     compute_type: str = "int8"
     language: str = "zh"
-    bucket_seconds: float = 2.0
-    """Speech is rounded up to a multiple of this before the tail is added."""
+    bucket_seconds: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 22.0)
+    """Speech is rounded up to one of these before the tail is added; longer speech to whole seconds.
+
+    Fine where most utterances are, coarse above: batches stay full, and a batch is what decoding needs.
+    """
     tail_seconds: float = 6.0
     """Digital silence after the bucket; with much less, the decoder runs away on short clips."""
+    beam_size: int = 5
     max_tokens_base: int = 14
     """Tokens every utterance may have: punctuation and time marks."""
     max_tokens_per_second: float = 10.0
@@ -58,8 +62,7 @@ class SpeechConfig:
 
     def bucket(self, seconds: float) -> float:
         """Round an utterance of ``seconds`` up to its bucket, in seconds of speech."""
-        steps = max(1, math.ceil(seconds / self.bucket_seconds - 1e-9))
-        return steps * self.bucket_seconds
+        return next((edge for edge in self.bucket_seconds if seconds <= edge), float(math.ceil(seconds)))
 
     def padded_seconds(self, bucket: float) -> float:
         """Length of the encoder's input for ``bucket``: speech and tail."""
@@ -95,7 +98,7 @@ class _Decoded:
 
 
 class SpeechRecognizer:
-    """Whisper with one fixed prompt, greedy, over batches of one bucket."""
+    """Whisper with one fixed prompt over batches of one bucket."""
 
     def __init__(
         self, directory: Path, *, config: SpeechConfig = SpeechConfig(), threads: int = 1, device: str = "cpu"
@@ -142,7 +145,7 @@ class SpeechRecognizer:
         bucket = self._one_bucket(utterances)
         encoded = self._encode(utterances, self.config.padded_seconds(bucket))
         decoded = self._decode(encoded, bucket)
-        doubtful = [index for index, result in enumerate(decoded) if not self._is_trusted(result)]
+        doubtful = [index for index, result in enumerate(decoded) if self._has_run_away(result)]
         final = dict(enumerate(decoded))
         if doubtful:
             full = self._encode([utterances[index] for index in doubtful], _WHISPER_SECONDS)
@@ -203,7 +206,7 @@ class SpeechRecognizer:
         results = self._whisper.generate(
             encoded,
             [self._prompt] * encoded.shape[0],
-            beam_size=1,
+            beam_size=self.config.beam_size,
             max_length=len(self._prompt) + self.config.max_tokens(bucket),
             return_scores=True,
             return_no_speech_prob=True,
@@ -222,11 +225,11 @@ class SpeechRecognizer:
         ]
 
     def _is_trusted(self, result: _Decoded) -> bool:
-        return (
-            bool(result.text)
-            and result.avg_logprob >= self.config.min_avg_logprob
-            and _compression_ratio(result.text) <= self.config.max_compression_ratio
-        )
+        return result.avg_logprob >= self.config.min_avg_logprob and not self._has_run_away(result)
+
+    def _has_run_away(self, result: _Decoded) -> bool:
+        """Whether a second pass may help: nothing was written, or the same over and over."""
+        return not result.text or _compression_ratio(result.text) > self.config.max_compression_ratio
 
     def _steps(self, states: npt.NDArray[np.float32], num_samples: int) -> npt.NDArray[np.float32]:
         """Average the states (frames / 2, d_model) of the real samples into steps (steps, d_model)."""

@@ -43,7 +43,7 @@ def transcript_of(text: str, *, status: TranscriptStatus = "ok") -> Transcript:
 def test_a_configuration_comes_back_from_json_with_every_field() -> None:
     config = FeatureConfig(
         segment=SegmentConfig(min_silence_ms=500),
-        speech=SpeechConfig(asset="whisper-small", bucket_seconds=4.0),
+        speech=SpeechConfig(asset="whisper-small", bucket_seconds=(4.0, 8.0)),
         mel=MelConfig(num_mels=40),
         words=WordConfig(asset="zh_core_web_md", dimension=300),
         sentence=SentenceConfig(kind="onnx", name="bert-base-chinese", dimension=768),

@@ -23,7 +23,7 @@ from model.speech import SpeechConfig, SpeechRecognizer
 from training.corpora.manifest import Clip
 
 _BATCH_SIZE = 8
-_CLIPS_PER_ROUND = 16
+_CLIPS_PER_ROUND = 32
 _BASELINES: dict[str, dict[str, Any]] = {
     "greedy": {"beam_size": 1, "temperature": 0.0},
     "greedy, no timestamps": {"beam_size": 1, "temperature": 0.0, "without_timestamps": True},
