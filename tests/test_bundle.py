@@ -144,8 +144,8 @@ def test_an_unknown_fact_is_refused(copied: Path) -> None:
 
 
 def test_an_unknown_field_of_the_features_is_refused(copied: Path) -> None:
-    rewrite_facts(copied, lambda document: document["features"]["speech"].update(beam_size=5))
-    with pytest.raises(BundleInvalid, match="beam_size"):
+    rewrite_facts(copied, lambda document: document["features"]["speech"].update(loudness=11))
+    with pytest.raises(BundleInvalid, match="loudness"):
         Bundle.load(copied)
 
 
