@@ -41,8 +41,10 @@ class FeatureConfig:
         Raises:
             TypeError: a field is unknown.
         """
+        # JSON made lists of tuples.
         speech = dict(document["speech"])
-        speech["bucket_seconds"] = tuple(speech["bucket_seconds"])  # JSON made a list of it
+        for name in ("bucket_seconds", "other_languages"):
+            speech[name] = tuple(speech[name])  # JSON made a list of it
         parts = {
             "segment": SegmentConfig(**document["segment"]),
             "speech": SpeechConfig(**speech),
@@ -83,9 +85,12 @@ class FeatureExtractor:
         self._sentence = sentence
 
     def of_speech(self, samples: Array, transcript: Transcript) -> Features:
-        """Features of one transcribed utterance (samples,); text that cannot be trusted counts for nothing."""
-        text = transcript.text if transcript.status == "ok" else ""
-        words, sentence = self._of_text(text)
+        """Features of one transcribed utterance (samples,).
+
+        Text that cannot be trusted, or in a language that no text was trained on, counts for nothing.
+        """
+        counts = transcript.status == "ok" and transcript.language == self.config.speech.language
+        words, sentence = self._of_text(transcript.text if counts else "")
         return Features(
             mel=log_mel(samples, config=self.config.mel), states=transcript.states, words=words, sentence=sentence
         )

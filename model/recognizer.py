@@ -5,6 +5,7 @@ one, so that utterances of many requests share batches.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,8 @@ class Recognition:
     confidence: float | None
     probabilities: Mapping[str, float] | None
     text: str
+    language: str
+    """The one spoken longest; the configured one where nobody speaks."""
     status: TranscriptStatus
     avg_logprob: float | None
     no_speech_probability: float | None
@@ -130,6 +133,11 @@ class EmotionRecognizer:
         self.classify([self.features(noise, transcript)])
         self._features.of_text("预热")
 
+    @property
+    def speech_workers(self) -> int:
+        """Calls to :meth:`transcribe_batch` that run at the same time; more would wait."""
+        return self._speech.workers
+
     def utterances(self, recording: Recording, *, max_utterances: int | None = None) -> list[Utterance]:
         """Find the utterances of a recording.
 
@@ -198,13 +206,20 @@ class EmotionRecognizer:
             confidence=probabilities[emotion] if probabilities and emotion else None,
             probabilities=probabilities,
             text="".join(one.transcript.text for one in spoken),
+            language=self._language(spoken),
             status=status,
             avg_logprob=_mean([one.transcript.avg_logprob for one in spoken]),
             no_speech_probability=_mean([one.transcript.no_speech_probability for one in judged]),
             speech_ms=sum(one.utterance.end_ms - one.utterance.start_ms for one in spoken),
-            warnings=_warnings(recording, judged, status),
+            warnings=_warnings(recording, judged, status, language=self.bundle.facts.features.speech.language),
             timings_ms=timings_ms,
         )
+
+    def _language(self, spoken: Sequence[JudgedUtterance]) -> str:
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for one in spoken:
+            seconds[one.transcript.language] += one.utterance.seconds
+        return max(seconds, key=seconds.__getitem__, default=self.bundle.facts.features.speech.language)
 
     def _weighted(self, spoken: Sequence[JudgedUtterance]) -> dict[str, float] | None:
         if not spoken:
@@ -240,7 +255,9 @@ def _check_assets(facts: BundleFacts, assets: AssetStore) -> None:
                 )
 
 
-def _warnings(recording: Recording, judged: Sequence[JudgedUtterance], status: TranscriptStatus) -> tuple[str, ...]:
+def _warnings(
+    recording: Recording, judged: Sequence[JudgedUtterance], status: TranscriptStatus, *, language: str
+) -> tuple[str, ...]:
     warnings = list(recording.warnings)
     if recording.clipped:
         warnings.append("clipped")
@@ -248,6 +265,8 @@ def _warnings(recording: Recording, judged: Sequence[JudgedUtterance], status: T
         warnings.append("no_speech")
     if any(one.transcript.status == "low_confidence" for one in judged):
         warnings.append("text_not_trusted")
+    if any(one.transcript.language != language for one in judged):
+        warnings.append("other_language")
     return tuple(warnings)
 
 

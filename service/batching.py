@@ -1,18 +1,19 @@
 """One bounded, work-conserving batcher for every stage of the pipeline.
 
-A free worker thread takes what is queued now: the oldest item, and others of its key up to the limit.
+A free worker thread takes what is queued now: the oldest item, and others of its key up to the limit or
+to its fair share where other workers are free as well.
 Nothing waits for a timer while a worker idles, the oldest is always next, and a full queue refuses at once.
 """
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from model.errors import NotReady, Overloaded, ServingError, StageFailed, VcemoError
@@ -205,7 +206,9 @@ class Batcher(Generic[Item, Result]):
                 if not self._queue:
                     self._changed.wait()
             key = self._queue[0].key
-            batch = list(islice((entry for entry in self._queue if entry.key == key), self._max_batch_size))
+            alike = [entry for entry in self._queue if entry.key == key]
+            free_workers = len(self._threads) - len(self._running)
+            batch = alike[: min(self._max_batch_size, math.ceil(len(alike) / free_workers))]
             taken = set(map(id, batch))
             self._queue = deque(entry for entry in self._queue if id(entry) not in taken)
             self._running[threading.get_ident()] = (time.monotonic(), batch)

@@ -51,6 +51,7 @@ class Pipeline:
             key=recognizer.bucket_of,
             max_batch_size=settings.max_batch_asr_utterances,
             max_queue=utterances,
+            workers=recognizer.speech_workers,
             on_batch=on_batch,
         )
         # Who has passed recognition is let through: all that may be under way fits.

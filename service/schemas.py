@@ -47,6 +47,7 @@ class TranscriptAnswer(_Part):
     text: str | None
     """Null where the service is set to withhold texts."""
     language: str
+    """Of most of what was said; text in another than the model's own does not count for the emotion."""
     status: TranscriptState
     """low_confidence: the text was not trusted and the emotion was judged by the sound alone."""
     avg_logprob: float | None
@@ -115,7 +116,7 @@ class PredictAnswer(_Part):
     audio: AudioAnswer
     segments: list[Segment]
     warnings: list[str]
-    """Codes such as clipped, truncated, identical_channels, no_speech, text_not_trusted."""
+    """Codes such as clipped, truncated, identical_channels, no_speech, text_not_trusted, other_language."""
     timings_ms: Timings
 
 
@@ -149,7 +150,7 @@ def answer_of(
         confidence=_round(recognition.confidence),
         probabilities=probabilities,
         sentiment=_sentiment(recognition.probabilities),
-        transcript=_transcript(recognition, facts.features.speech.language, redact_transcript=redact_transcript),
+        transcript=_transcript(recognition, redact_transcript=redact_transcript),
         audio=_audio(recognition),
         segments=[
             _segment(one, labels=facts.labels, roles=told_apart, redact_transcript=redact_transcript)
@@ -160,10 +161,10 @@ def answer_of(
     )
 
 
-def _transcript(recognition: Recognition, language: str, *, redact_transcript: bool) -> TranscriptAnswer:
+def _transcript(recognition: Recognition, *, redact_transcript: bool) -> TranscriptAnswer:
     return TranscriptAnswer(
         text=None if redact_transcript else recognition.text,
-        language=language,
+        language=recognition.language,
         status=recognition.status,
         avg_logprob=_round(recognition.avg_logprob),
         no_speech_probability=_round(recognition.no_speech_probability),

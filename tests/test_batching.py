@@ -100,6 +100,21 @@ async def test_what_queued_while_the_worker_was_busy_is_its_next_batch() -> None
 
 
 @scenario
+async def test_free_workers_share_what_is_queued() -> None:
+    both_at_work = threading.Barrier(2)
+    sizes: list[int] = []
+
+    def meet(items: Sequence[int]) -> list[int]:
+        both_at_work.wait(PATIENCE_SECONDS)
+        sizes.append(len(items))
+        return list(items)
+
+    with batcher(meet, workers=2) as stage:
+        assert await values(stage, *range(6)) == list(range(6))
+    assert sizes == [3, 3]
+
+
+@scenario
 async def test_a_batch_never_exceeds_its_limit() -> None:
     gate = Gate()
     with batcher(gate, max_batch_size=3) as stage:

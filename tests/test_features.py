@@ -28,9 +28,10 @@ def samples() -> Array:
     return np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)
 
 
-def transcript_of(text: str, *, status: TranscriptStatus = "ok") -> Transcript:
+def transcript_of(text: str, *, status: TranscriptStatus = "ok", language: str = "zh") -> Transcript:
     return Transcript(
         text=text,
+        language=language,
         status=status,
         avg_logprob=-0.3,
         no_speech_probability=0.0,
@@ -143,6 +144,14 @@ def test_a_transcript_that_is_not_trusted_counts_for_nothing(
     assert features.words is None
     assert features.sentence is None
     assert features.mel is not None
+
+
+def test_a_transcript_in_another_language_counts_for_nothing(
+    feature_extractor: FeatureExtractor, samples: Array
+) -> None:
+    features = feature_extractor.of_speech(samples, transcript_of("nice weather today", language="en"))
+    assert features.words is None
+    assert features.sentence is None
 
 
 def test_a_transcript_of_unknown_words_keeps_its_sentence(feature_extractor: FeatureExtractor, samples: Array) -> None:

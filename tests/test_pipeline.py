@@ -56,7 +56,7 @@ def test_recordings_that_arrive_together_share_batches_and_get_the_answers_they_
 ) -> None:
     (alone,) = recognize(pipeline, speech)
     batches.clear()
-    together = recognize(pipeline, *[speech] * 3)
+    together = recognize(pipeline, *[speech] * 8)
     assert max(batch.size for batch in batches if batch.stage == "asr") > 1
     for result in together:
         assert result.text == alone.text

@@ -35,12 +35,18 @@ def silence(seconds: float) -> Samples:
 
 
 def judged(
-    probabilities: list[float] | None, *, seconds: float, text: str = "", status: TranscriptStatus = "ok"
+    probabilities: list[float] | None,
+    *,
+    seconds: float,
+    text: str = "",
+    status: TranscriptStatus = "ok",
+    language: str = "zh",
 ) -> JudgedUtterance:
     return JudgedUtterance(
         utterance=Utterance(samples=silence(seconds), channel=0, start_ms=0, end_ms=round(seconds * 1000)),
         transcript=Transcript(
             text=text,
+            language=language,
             status=status,
             avg_logprob=-0.5,
             no_speech_probability=0.25,
@@ -161,6 +167,16 @@ def test_text_that_is_not_trusted_is_said_to_be(recognizer: EmotionRecognizer) -
     assert (answer.status, answer.warnings) == ("low_confidence", ("text_not_trusted",))
     trusted = judged([0, 0, 1, 0, 0, 0], seconds=1)
     assert recognizer.summarise(recording(), [doubtful, trusted], timings_ms={}).status == "ok"
+
+
+def test_the_language_is_the_one_spoken_longest_and_another_is_said(recognizer: EmotionRecognizer) -> None:
+    mandarin, english = (judged([1, 0, 0, 0, 0, 0], seconds=3, language=language) for language in ("zh", "en"))
+    short = judged([1, 0, 0, 0, 0, 0], seconds=1, language="en")
+    mostly_mandarin = recognizer.summarise(recording(), [short, mandarin], timings_ms={})
+    assert (mostly_mandarin.language, mostly_mandarin.warnings) == ("zh", ("other_language",))
+    assert recognizer.summarise(recording(), [english], timings_ms={}).language == "en"
+    assert recognizer.summarise(recording(), [mandarin], timings_ms={}).warnings == ()
+    assert recognizer.summarise(recording(), [], timings_ms={}).language == "zh"
 
 
 def test_a_clipped_recording_is_said_to_be(recognizer: EmotionRecognizer) -> None:

@@ -26,6 +26,7 @@ def judged(*, channel: int = 0, probabilities: list[float] | None, status: str =
     samples = samples_of("not_in_service.wav")[:16_000]
     transcript = Transcript(
         text="你好",
+        language="zh",
         status=status,  # type: ignore[arg-type]
         avg_logprob=-0.31234,
         no_speech_probability=0.01,

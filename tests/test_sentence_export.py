@@ -94,6 +94,7 @@ def test_a_bert_goes_the_whole_way_from_its_folder_into_a_bundle_that_recognises
     assert set(answer.probabilities) == set(EMOTIONS)
     transcript = Transcript(
         text="今天下雨",
+        language="zh",
         status="ok",
         avg_logprob=-0.1,
         no_speech_probability=0.0,

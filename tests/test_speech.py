@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 
 from model.assets import AssetStore
 from model.script import bare, simplified
-from model.speech import SpeechConfig, SpeechRecognizer, Transcript, _Decoded
+from model.speech import SpeechConfig, SpeechRecognizer, Transcript, _batches_of_one_bucket, _Decoded
 
-Samples = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float32]
 
 CONFIG = SpeechConfig()
 SECOND = 16_000
 
 
 @pytest.fixture(scope="module")
-def pieces(recordings: Mapping[str, Samples]) -> list[Samples]:
+def pieces(recordings: Mapping[str, Array]) -> list[Array]:
     """Three pieces of speech of different lengths and of one bucket."""
     speech = recordings["not_in_service"]
     return [speech[: int(1.9 * SECOND)], speech[2 * SECOND : int(3.3 * SECOND)], speech[SECOND : int(2.7 * SECOND)]]
 
 
 @pytest.fixture(scope="module")
-def together(speech_recognizer: SpeechRecognizer, pieces: list[Samples]) -> list[Transcript]:
+def together(speech_recognizer: SpeechRecognizer, pieces: list[Array]) -> list[Transcript]:
     return speech_recognizer.transcribe_batch(pieces)
 
 
@@ -72,7 +72,7 @@ def test_the_bucket_of_an_utterance_follows_from_its_samples(speech_recognizer: 
 
 
 def test_an_utterance_alone_is_exactly_what_it_is_in_a_batch(
-    speech_recognizer: SpeechRecognizer, pieces: list[Samples], together: list[Transcript]
+    speech_recognizer: SpeechRecognizer, pieces: list[Array], together: list[Transcript]
 ) -> None:
     for samples, in_batch in zip(pieces, together, strict=True):
         (alone,) = speech_recognizer.transcribe_batch([samples])
@@ -82,13 +82,13 @@ def test_an_utterance_alone_is_exactly_what_it_is_in_a_batch(
 
 
 def test_encoding_alone_gives_the_states_of_transcribing(
-    speech_recognizer: SpeechRecognizer, pieces: list[Samples], together: list[Transcript]
+    speech_recognizer: SpeechRecognizer, pieces: list[Array], together: list[Transcript]
 ) -> None:
     for states, transcript in zip(speech_recognizer.encode(pieces, max_batch_size=2), together, strict=True):
         np.testing.assert_array_equal(states, transcript.states)
 
 
-def test_states_cover_the_real_frames_and_not_the_tail(pieces: list[Samples], together: list[Transcript]) -> None:
+def test_states_cover_the_real_frames_and_not_the_tail(pieces: list[Array], together: list[Transcript]) -> None:
     for samples, transcript in zip(pieces, together, strict=True):
         num_states = -(-len(samples) // 320)
         assert transcript.states.shape == (-(-num_states // CONFIG.states_per_step), 512)
@@ -102,7 +102,7 @@ def test_a_batch_that_mixes_buckets_is_refused(speech_recognizer: SpeechRecogniz
 
 
 def test_utterances_of_any_length_are_answered_in_the_order_given(
-    speech_recognizer: SpeechRecognizer, recordings: Mapping[str, Samples], pieces: list[Samples]
+    speech_recognizer: SpeechRecognizer, recordings: Mapping[str, Array], pieces: list[Array]
 ) -> None:
     longer = recordings["not_in_service"][: 3 * SECOND]
     seen: list[int] = []
@@ -141,7 +141,7 @@ def test_a_decoder_writes_no_more_tokens_than_the_bucket_allows(
         assert 0 < transcript.num_tokens <= CONFIG.max_tokens(2.0)
 
 
-def test_a_decoder_that_has_more_to_say_is_cut_off(assets: AssetStore, pieces: list[Samples]) -> None:
+def test_a_decoder_that_has_more_to_say_is_cut_off(assets: AssetStore, pieces: list[Array]) -> None:
     config = replace(CONFIG, max_tokens_base=1, max_tokens_per_second=1.0)
     terse = SpeechRecognizer(assets.path(CONFIG.asset), config=config, threads=2)
     (transcript,) = terse.transcribe_batch(pieces[:1])
@@ -159,7 +159,7 @@ def test_digital_silence_is_no_speech(speech_recognizer: SpeechRecognizer) -> No
 
 
 def test_a_fallback_keeps_the_likelier_text_and_leaves_the_states_of_the_first_pass(
-    suspicious: SpeechRecognizer, pieces: list[Samples], together: list[Transcript]
+    suspicious: SpeechRecognizer, pieces: list[Array], together: list[Transcript]
 ) -> None:
     (transcript,) = suspicious.transcribe_batch(pieces[:1])
     assert transcript.fell_back
@@ -180,10 +180,54 @@ def test_mandarin_is_heard_right(
     assert transcript.no_speech_probability < 0.1
 
 
+def test_another_language_that_is_heard_sooner_is_written_as_such(
+    speech_recognizer: SpeechRecognizer, assets: AssetStore, recordings: Mapping[str, Array]
+) -> None:
+    prompt = recordings["leave_a_message"]
+    (heard,) = speech_recognizer.transcribe([prompt])
+    assert heard.language == "en"
+    assert "message" in heard.text.lower()
+    only_mandarin = SpeechRecognizer(assets.path(CONFIG.asset), config=replace(CONFIG, other_languages=()))
+    (forced,) = only_mandarin.transcribe([prompt])
+    assert forced.language == "zh"
+    np.testing.assert_array_equal(forced.states, heard.states)
+
+
+def test_a_language_is_judged_for_each_utterance_of_a_batch(
+    speech_recognizer: SpeechRecognizer, recordings: Mapping[str, Array], mandarin_clips: Mapping[str, MandarinClip]
+) -> None:
+    mandarin = mandarin_clips["liuchanhg-angry-201"]
+    english = recordings["leave_a_message"][: len(mandarin.samples)]
+    mixed = speech_recognizer.transcribe_batch([english, mandarin.samples])
+    assert [transcript.language for transcript in mixed] == ["en", "zh"]
+    assert bare(mixed[1].text) == bare(mandarin.text)
+
+
+@given(
+    st.lists(st.sampled_from([2.0, 4.0, 8.0]), max_size=40),
+    st.integers(min_value=1, max_value=8),
+    st.integers(min_value=1, max_value=4),
+)
+def test_batches_hold_every_utterance_once_and_share_the_work_evenly(
+    buckets: list[float], max_batch_size: int, workers: int
+) -> None:
+    batches = list(_batches_of_one_bucket(buckets, max_batch_size, workers))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(buckets)))
+    sizes: dict[float, list[int]] = {}
+    for batch in batches:
+        (bucket,) = {buckets[index] for index in batch}
+        sizes.setdefault(bucket, []).append(len(batch))
+    assert list(sizes) == sorted(sizes, reverse=True)
+    for of_bucket in sizes.values():
+        assert max(of_bucket) <= max_batch_size
+        assert max(of_bucket) - min(of_bucket) <= 1
+        assert len(of_bucket) >= min(workers, sum(of_bucket))
+
+
 def test_transcripts_are_in_simplified_characters(
     speech_recognizer: SpeechRecognizer, together: list[Transcript]
 ) -> None:
-    heard = _Decoded(text="請留言給臺灣", avg_logprob=-0.1, no_speech_probability=0.0, num_tokens=6)
+    heard = _Decoded(text="請留言給臺灣", language="zh", avg_logprob=-0.1, no_speech_probability=0.0, num_tokens=6)
     assert speech_recognizer._transcript(heard, together[0].states, fell_back=False).text == "请留言给台湾"
     for transcript in together:
         assert transcript.text == simplified(transcript.text)
