@@ -25,6 +25,10 @@ class Clip:
     sentence: str | None
     text: str | None
     language: str
+    session: str | None = None
+    """What folds may be made by beside the speaker: a recording session, or a dialogue."""
+    split: str | None = None
+    """train, dev or test, where the corpus publishes a division."""
 
 
 def read_manifest(path: Path, *, corpus: str) -> list[Clip]:
@@ -80,4 +84,6 @@ def _clip(row: Any, *, path: Path, number: int, corpus: str) -> Clip:
         sentence=row.get("sentence"),
         text=row.get("text"),
         language=row.get("language", ""),
+        session=row.get("session"),
+        split=row.get("split"),
     )
