@@ -4,7 +4,10 @@
 PYTHON ?= python3
 ARGS ?=
 
+VCEMO_DATA ?= ../shared/data
+
 VENV := .venv
+TINY := $(VENV)/tiny
 BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--no-emit-index-url --custom-compile-command "make lock" $(ARGS)
@@ -31,8 +34,12 @@ check: $(VENV)/installed-dev ## Lint, formatting, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-train-tiny: $(VENV)/installed-dev assets ## Train the tiny experiment end to end on the CPU
-	$(BIN)/python -m training train --experiment tiny $(ARGS)
+train-tiny: $(VENV)/installed-dev assets ## Prepare, train, evaluate, export and recognise on the CPU: minutes
+	$(BIN)/python -m training prepare plain --root $(VCEMO_DATA)/casia/manifest.jsonl --out $(TINY)/casia --limit 60
+	$(BIN)/python -m training train tiny --data $(TINY) $(ARGS)
+	$(BIN)/python -m training report tiny --data $(TINY) --out $(TINY)/report.html
+	$(BIN)/python -m training export tiny --data $(TINY) --out $(TINY)/bundle
+	$(BIN)/python -m model recognize tests/recordings/leave_a_message.wav --bundle $(TINY)/bundle
 
 bench: $(VENV)/installed-dev assets ## Measure; ARGS="shows NAME", nothing for what there is
 	$(BIN)/python -m bench $(or $(ARGS),--help)

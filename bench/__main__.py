@@ -21,6 +21,7 @@ SHOWS: Final = {
     "parity": "ONNX against torch over 200 real utterances",
     "batch-independence": "an utterance alone against among longer ones, over HTTP",
     "base-install": "a clean virtual environment with the base only: size, no torch, serves",
+    "paper-recipe": "preset `paper` on CASIA: SupCon, augmentation, controls, three seeds (trains for half an hour)",
     "speech": "character error rate and time against faster-whisper's own greedy transcribe",
 }
 

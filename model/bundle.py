@@ -32,6 +32,7 @@ NETWORK_FILE: Final = "fusion.onnx"
 GOLDEN_FILE: Final = "golden.npz"
 GOLDEN_AUDIO_FILE: Final = "golden.wav"
 CARD_FILE: Final = "MODEL_CARD.md"
+SENTENCE_ENCODER_FOLDER: Final = "sentence_encoder"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,11 +1,12 @@
 """Per-modality encoders of the VCEMO network, before the fusions (VCEMO §3.2), in torch."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from model.attention import length_mask, pool_to_steps
+from model.attention import fit_to_steps, length_mask, pool_to_steps
 
 
 class Standardise(nn.Module):
@@ -27,7 +28,7 @@ class Standardise(nn.Module):
 
 
 class MaskedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose statistics count the real frames only."""
+    """Batch normalisation whose statistics count the real frames only, in single precision at least."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise ``x`` (batch, channels, frames, bands), valid where ``mask`` (batch, 1, frames, 1) is one."""
@@ -35,9 +36,10 @@ class MaskedBatchNorm(nn.BatchNorm2d):
             return nn.functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
             )
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
         count = mask.sum() * x.shape[3]
-        mean = (x * mask).sum((0, 2, 3)) / count
-        centred = x - mean[:, None, None]
+        mean = (exact * mask).sum((0, 2, 3)) / count
+        centred = exact - mean[:, None, None]
         variance = (centred**2 * mask).sum((0, 2, 3)) / count
         with torch.no_grad():
             momentum = 0.1 if self.momentum is None else self.momentum
@@ -46,13 +48,26 @@ class MaskedBatchNorm(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, momentum)
             self.running_var.lerp_(variance, momentum)
         scale = self.weight / torch.sqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
 class MelEncoder(nn.Module):
-    """Log-mel -> Conv-BatchNorm-ReLU over time and frequency -> LSTM."""
+    """Log-mel -> Conv-BatchNorm-ReLU over time and frequency -> LSTM (VCEMO §3.2).
 
-    def __init__(self, num_mels: int, width: int, channels: Sequence[int], time_strides: Sequence[int]) -> None:
+    The Linear between them only gives the LSTM's input matrix a lower rank: nothing bends in between.
+    """
+
+    def __init__(
+        self,
+        num_mels: int,
+        width: int,
+        channels: Sequence[int],
+        time_strides: Sequence[int],
+        *,
+        frequency_stride: int = 2,
+        kernel: int = 3,
+        lstm_layers: int = 1,
+    ) -> None:
         super().__init__()
         if len(channels) != len(time_strides):
             raise ValueError(f"{len(channels)} conv channels, but {len(time_strides)} time strides")
@@ -60,16 +75,16 @@ class MelEncoder(nn.Module):
         self.time_strides = tuple(time_strides)
         inputs = (1, *channels[:-1])
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=(stride, 2), padding=1)
+            nn.Conv2d(before, after, kernel, stride=(stride, frequency_stride), padding=kernel // 2)
             for before, after, stride in zip(inputs, channels, time_strides, strict=True)
         )
         self.norms = nn.ModuleList(MaskedBatchNorm(size) for size in channels)
         bands = num_mels
         for _ in channels:
-            bands = (bands + 1) // 2
+            bands = (bands + frequency_stride - 1) // frequency_stride
         self.flatten = nn.Linear(channels[-1] * bands, width)
         # One direction and right padding: the valid steps cannot see the padding.
-        self.lstm = nn.LSTM(width, width, batch_first=True)
+        self.lstm = nn.LSTM(width, width, num_layers=lstm_layers, batch_first=True)
 
     def forward(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encode (batch, frames, mels) into (batch, frames / stride, width) and its lengths.
@@ -109,19 +124,47 @@ class StateEncoder(nn.Module):
 
 
 class WordEncoder(nn.Module):
-    """Word vectors -> LSTM -> 1-D convolution over the words."""
+    """Word vectors -> LSTM -> 1-D convolution (VCEMO §3.2).
 
-    def __init__(self, dimension: int, width: int) -> None:
+    convolution ``kernel``: over the words. ``time_mix``: over all of them at once, with ``steps`` inputs and
+    outputs for channels and a kernel of one, as neighbouring features mean nothing. ``none``: left out.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        width: int,
+        *,
+        convolution: Literal["kernel", "time_mix", "none"] = "kernel",
+        kernel: int = 3,
+        steps: int = 64,
+        lstm_layers: int = 1,
+    ) -> None:
         super().__init__()
+        self.steps = steps
+        self.mixes_time = convolution == "time_mix"
         self.standardise = Standardise(dimension)
-        self.lstm = nn.LSTM(dimension, width, batch_first=True)
-        self.convolution = nn.Conv1d(width, width, 3, padding=1)
+        self.lstm = nn.LSTM(dimension, width, num_layers=lstm_layers, batch_first=True)
+        self.convolution: nn.Conv1d | None = None
+        if convolution == "kernel":
+            self.convolution = nn.Conv1d(width, width, kernel, padding=kernel // 2)
+        elif convolution == "time_mix":
+            self.convolution = nn.Conv1d(steps, steps, 1)
 
     def forward(self, words: Tensor, lengths: Tensor) -> Tensor:
-        """Encode (batch, words, dimension) into (batch, words, width); zero beyond each length."""
+        """Encode (batch, words, dimension) into (batch, words, width), zero beyond each length.
+
+        With ``time_mix`` into (batch, steps, width), all of it filled; words beyond ``steps`` are not read.
+        """
         mask = length_mask(lengths, words.shape[1])[..., None].to(words.dtype)
-        sequence, _ = self.lstm(self.standardise(words) * mask)
-        mixed = self.convolution((sequence * mask).transpose(1, 2)).transpose(1, 2)
+        states, _ = self.lstm(self.standardise(words) * mask)
+        sequence: Tensor = states * mask
+        if self.convolution is None:
+            return sequence
+        if self.mixes_time:
+            timeline: Tensor = self.convolution(fit_to_steps(sequence, self.steps))
+            return timeline
+        mixed = self.convolution(sequence.transpose(1, 2)).transpose(1, 2)
         encoded: Tensor = mixed * mask
         return encoded
 

@@ -27,7 +27,9 @@
     │   ├── BundleInvalid             a file or field is missing or of another schema
     │   ├── BundleChecksumMismatch    a file is not the one the bundle was sealed with
     │   └── GoldenMismatch            the network does not reproduce its golden case
-    └── CorpusError               training data that cannot be used
+    ├── CorpusError               training data that cannot be used
+    ├── CheckpointInvalid         not the state of this run
+    └── TrainingInterrupted       asked to stop, and saved
 
 Each class carries a stable ``code``; ``value`` and ``limit`` say what was found and what was allowed.
 HTTP status codes live in ``service/problems.py`` only.
@@ -196,3 +198,15 @@ class CorpusError(VcemoError):
     """Training data is missing or malformed."""
 
     code = "corpus_error"
+
+
+class CheckpointInvalid(VcemoError):
+    """A checkpoint cannot be read, or is of another run."""
+
+    code = "checkpoint_invalid"
+
+
+class TrainingInterrupted(VcemoError):
+    """A run was asked to stop; its checkpoint holds all it has done."""
+
+    code = "training_interrupted"

@@ -5,59 +5,22 @@ Two presets share the fusions. ``paper``: the acoustic branch is mel -> Conv-Bat
 Padding never changes a result: every sequence is masked by its own length.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
 import torch
 from torch import Tensor, nn
 
-from model.attention import AttentionLayer, AttentionPooling, CoAttention, length_mask, pool_to_steps
+from model.attention import (
+    AttentionLayer,
+    AttentionPooling,
+    CoAttention,
+    fit_to_steps,
+    length_mask,
+    masked_mean,
+    pool_to_steps,
+)
 from model.encoders import MelEncoder, Standardise, StateEncoder, WordEncoder
+from model.network_config import NetworkConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NetworkConfig:
-    """Every open choice of the paper, with our default (see ``docs/decisions.md``)."""
-
-    preset: Literal["paper", "whisper"] = "whisper"
-    num_mels: int = 80
-    state_dimension: int = 512
-    word_dimension: int = 100
-    sentence_dimension: int = 384
-    width: int = 256
-    heads: int = 4
-    layers: int = 2
-    """Layers of each stack of a co-attention fusion."""
-    dropout: float = 0.1
-    input_dropout: float = 0.0
-    """Dropout on the pre-trained inputs (states, sentence); they are wide for small corpora."""
-    conv_channels: tuple[int, ...] = (32, 64, 128)
-    conv_time_strides: tuple[int, ...] = (2, 2, 1)
-    fusion_steps: int = 64
-    """Common length of the two sequences that fusion 1 adds."""
-    num_classes: int = 6
-    projection: int = 128
-    """Size of the contrastive feature (VCEMO §4.2)."""
-
-    @classmethod
-    def preset_named(cls, preset: Literal["paper", "whisper"], **changes: Any) -> "NetworkConfig":
-        """Return a preset, with changes."""
-        small = {"width": 64, "layers": 1, "dropout": 0.2, "input_dropout": 0.3, "fusion_steps": 16}
-        tuned: dict[str, Any] = small | {"conv_channels": (8, 16, 32), "conv_time_strides": (4, 2, 1)}
-        return cls(preset=preset, **((tuned if preset == "whisper" else {}) | changes))
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "NetworkConfig":
-        """Rebuild from :meth:`to_json`, also after JSON made lists of tuples."""
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
-        }
-        return cls(**fields)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a plain dictionary."""
-        return asdict(self)
+__all__ = ["NetworkConfig", "VcemoNetwork"]
 
 
 class VcemoNetwork(nn.Module):
@@ -68,31 +31,77 @@ class VcemoNetwork(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        width, heads, layers, dropout = config.width, config.heads, config.layers, config.dropout
-        self.mel = MelEncoder(config.num_mels, width, config.conv_channels, config.conv_time_strides)
+        self._add_encoders(config)
+        width, heads, dropout = config.width, config.heads, config.dropout
+        multiple = config.feed_forward_multiple
+        self.fusion1 = CoAttention(
+            width,
+            heads,
+            config.layers,
+            dropout,
+            feed_forward_multiple=multiple,
+            bidirectional=config.bidirectional,
+            aligned=config.add_mode == "aligned",
+        )
+        # Always guided by the sequence: softmax over the one step of a sentence is one, whoever asks.
+        self.fusion2 = CoAttention(width, heads, config.layers, dropout, feed_forward_multiple=multiple)
+        joined = 2 * width if config.concat == "channel" else width
+        final = [
+            AttentionLayer(joined, heads, dropout, guided=False, feed_forward_multiple=multiple)
+            for _ in range(config.final_layers)
+        ]
+        # The first has a name of its own, which the weights of bundles with one layer carry.
+        self.final, self.more_final = final[0], nn.ModuleList(final[1:])
+        self.pooling = AttentionPooling(joined, dropout) if config.pooling == "attention" else None
+        self.statistics = AttentionPooling(width, dropout) if config.preset == "whisper" else None
+        pooled = joined + (2 * width if config.preset == "whisper" else 0)
+        hidden = [width if size is None else size for size in (config.predictor_hidden, config.projector_hidden)]
+        self.predictor = _perceptron(pooled, hidden[0], nn.ReLU(), nn.Dropout(dropout), outputs=config.num_classes)
+        self.projector = _perceptron(pooled, hidden[1], nn.ReLU(), outputs=config.projection)
+
+    def _add_encoders(self, config: NetworkConfig) -> None:
+        """Add one encoder a modality (VCEMO §3.2), and what stands for a modality that is missing."""
+        width = config.width
+        self.mel = MelEncoder(
+            config.num_mels,
+            width,
+            config.conv_channels,
+            config.conv_time_strides,
+            frequency_stride=config.conv_frequency_stride,
+            kernel=config.conv_kernel,
+            lstm_layers=config.mel_lstm_layers,
+        )
         self.states = (
             StateEncoder(config.state_dimension, width, config.fusion_steps, config.input_dropout)
             if config.preset == "whisper"
             else None
         )
-        self.words = WordEncoder(config.word_dimension, width)
+        self.words = WordEncoder(
+            config.word_dimension,
+            width,
+            convolution=config.word_conv,
+            kernel=config.word_kernel,
+            steps=config.fusion_steps,
+            lstm_layers=config.word_lstm_layers,
+        )
+        # Standardising before a Linear changes no function that it can learn.
         self.sentence = nn.Sequential(
             Standardise(config.sentence_dimension),
             nn.Dropout(config.input_dropout),
             nn.Linear(config.sentence_dimension, width),
-            nn.LayerNorm(width),
+            *([nn.LayerNorm(width)] if config.sentence_norm else []),
         )
         self.absent = nn.Parameter(torch.zeros(3, width))
-        self.fusion1 = CoAttention(width, heads, layers, dropout)
-        self.fusion2 = CoAttention(width, heads, layers, dropout)
-        self.final = AttentionLayer(width, heads, dropout, guided=False)
-        self.pooling = AttentionPooling(width, dropout)
-        self.statistics = AttentionPooling(width, dropout) if config.preset == "whisper" else None
-        pooled = width * (3 if config.preset == "whisper" else 1)
-        self.predictor = nn.Sequential(
-            nn.Linear(pooled, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, config.num_classes)
-        )
-        self.projector = nn.Sequential(nn.Linear(pooled, width), nn.ReLU(), nn.Linear(width, config.projection))
+        # An encoder that is never read stays, so that every ablation takes the same weights, but is not trained.
+        encoders: dict[str, tuple[nn.Module | None, ...]] = {
+            "acoustic": (self.mel, self.states),
+            "words": (self.words,),
+            "sentence": (self.sentence,),
+        }
+        for modality in set(encoders) - set(config.modalities):
+            for encoder in encoders[modality]:
+                if encoder is not None:
+                    encoder.requires_grad_(False)
 
     def forward(
         self,
@@ -116,7 +125,7 @@ class VcemoNetwork(nn.Module):
         return logits
 
     def project(self, embedded: Tensor) -> Tensor:
-        """Return the L2-normalised contrastive feature (batch, projection) of :meth:`embed`'s output."""
+        """Return the L2-normalised contrastive feature (batch, projection) of :meth:`embed`'s output (VCEMO §3.4)."""
         return nn.functional.normalize(self.projector(embedded), dim=-1)
 
     def embed(
@@ -131,47 +140,78 @@ class VcemoNetwork(nn.Module):
         modality_mask: Tensor,
     ) -> Tensor:
         """Fuse the modalities into one vector a sample; what predictor and projector both read (VCEMO §3.4)."""
-        steps = self.config.fusion_steps
-        heard = modality_mask[:, 0:1] > 0
-        audible = mel_lengths * heard[:, 0].to(mel_lengths.dtype)
-        acoustic = self._acoustic(mel, audible, states, states_lengths)  # (batch, steps, width)
-        acoustic = torch.where(heard[..., None], acoustic, self.absent[0])
-        acoustic_mask = torch.ones_like(acoustic[..., 0]) > 0
-
-        word_sequence, word_mask = self._words(words, words_lengths, modality_mask[:, 1:2] > 0)
-        guide, guided = self.fusion1(acoustic, acoustic_mask, word_sequence, word_mask)
-        fused = guide + guided * word_mask[..., None].to(guided.dtype)  # element-wise addition
-
-        read = modality_mask[:, 2:3] > 0
-        knowledge = torch.where(read, self.sentence(sentence), self.absent[2])[:, None]  # (batch, 1, width)
-        single = torch.ones_like(knowledge[..., 0]) > 0
-        fused, knowledge = self.fusion2(fused, acoustic_mask, knowledge, single)
-
-        joined = torch.cat([fused, knowledge], dim=1)  # concatenation along time, (batch, steps + 1, width)
-        mask = torch.cat([acoustic_mask, single], dim=1)
-        joined = self.final(joined, mask)
-        pooled: Tensor = self.pooling(joined, mask)
+        acoustic = self._acoustic(mel, mel_lengths, states, states_lengths, modality_mask)
+        word_sequence, word_mask = self._words(words, words_lengths, modality_mask)
+        fused, mask = self._fuse_sequences(acoustic, word_sequence, word_mask)
+        joined, mask = self._fuse_sentence(fused, mask, self._sentence(sentence, modality_mask))
+        for layer in (self.final, *self.more_final):
+            joined = layer(joined, mask)
+        pooled = self._pool(joined, mask)
         if self.statistics is not None:
-            pooled = torch.cat([pooled, self._statistics(acoustic, acoustic_mask)], dim=-1)
-        assert guide.shape[1] == steps
+            pooled = torch.cat([pooled, self._statistics(acoustic, _everywhere(acoustic))], dim=-1)
         return pooled
 
-    def _acoustic(self, mel: Tensor, mel_lengths: Tensor, states: Tensor, states_lengths: Tensor) -> Tensor:
-        heard, heard_lengths = self.mel(mel, mel_lengths)
-        sequence = pool_to_steps(heard, heard_lengths, self.config.fusion_steps)
+    def _acoustic(
+        self, mel: Tensor, mel_lengths: Tensor, states: Tensor, states_lengths: Tensor, modality_mask: Tensor
+    ) -> Tensor:
+        """Encode the sound at the fusion's steps: (batch, steps, width)."""
+        steps = self.config.fusion_steps
+        if "acoustic" not in self.config.modalities:
+            return self._missing(0, modality_mask).expand(-1, steps, -1)
+        heard = modality_mask[:, 0:1] > 0
+        audible = mel_lengths * heard[:, 0].to(mel_lengths.dtype)
+        encoded, lengths = self.mel(mel, audible)
+        sequence = pool_to_steps(encoded, lengths, steps)
         if self.states is not None:
             sequence = sequence + self.states(states, states_lengths)
-        return sequence
+        return torch.where(heard[..., None], sequence, self.absent[0])
 
-    def _words(self, words: Tensor, lengths: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def _words(self, words: Tensor, lengths: Tensor, modality_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode, then pad or cut to the fusion's steps: (batch, steps, width) and its mask."""
         steps = self.config.fusion_steps
-        encoded = self.words(words, lengths)
-        room = torch.zeros_like(encoded[:, :1]).expand(-1, steps, -1)
-        sequence = torch.cat([encoded, room], dim=1)[:, :steps]
+        if "words" not in self.config.modalities:
+            sequence = self._missing(1, modality_mask).expand(-1, steps, -1)
+            return sequence, length_mask(torch.ones_like(lengths), steps)
+        present = modality_mask[:, 1:2] > 0
+        sequence = fit_to_steps(self.words(words, lengths), steps)
         sequence = torch.where(present[..., None], sequence, self.absent[1])
-        mask = length_mask(torch.where(present[:, 0], lengths, torch.ones_like(lengths)), steps)
-        return sequence, mask
+        if self.words.mixes_time:
+            lengths = torch.full_like(lengths, steps)
+        return sequence, length_mask(torch.where(present[:, 0], lengths, torch.ones_like(lengths)), steps)
+
+    def _sentence(self, sentence: Tensor, modality_mask: Tensor) -> Tensor:
+        """Encode the sentence: (batch, 1, width)."""
+        if "sentence" not in self.config.modalities:
+            return self._missing(2, modality_mask)
+        read = modality_mask[:, 2:3] > 0
+        return torch.where(read, self.sentence(sentence), self.absent[2])[:, None]
+
+    def _fuse_sequences(self, acoustic: Tensor, words: Tensor, word_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Fusion 1 (VCEMO §3.3): co-attention, then element-wise addition; (batch, steps, width) and its mask."""
+        acoustic_mask = _everywhere(acoustic)
+        audio_guides = self.config.fusion1_guide == "audio"
+        pair = ((acoustic, acoustic_mask), (words, word_mask))
+        (guide, guide_mask), (guided, guided_mask) = pair if audio_guides else pair[::-1]
+        guide, guided = self.fusion1(guide, guide_mask, guided, guided_mask)
+        if self.config.add_mode == "aligned":
+            return guide + guided, guided_mask
+        acoustic, words = (guide, guided) if audio_guides else (guided, guide)
+        return acoustic + words * word_mask[..., None].to(words.dtype), acoustic_mask
+
+    def _fuse_sentence(self, fused: Tensor, mask: Tensor, sentence: Tensor) -> tuple[Tensor, Tensor]:
+        """Fusion 2 (VCEMO §3.3): co-attention, then concatenation along time or channels, and its mask."""
+        single = _everywhere(sentence)
+        fused, sentence = self.fusion2(fused, mask, sentence, single)
+        if self.config.concat == "channel":
+            return torch.cat([fused, sentence.expand_as(fused)], dim=2), mask
+        return torch.cat([fused, sentence], dim=1), torch.cat([mask, single], dim=1)
+
+    def _pool(self, joined: Tensor, mask: Tensor) -> Tensor:
+        """Reduce the final steps (batch, steps, d) to (batch, d)."""
+        if self.pooling is not None:
+            pooled: Tensor = self.pooling(joined, mask)
+            return pooled
+        return masked_mean(joined, mask) if self.config.pooling == "mean" else joined[:, -1]
 
     def _statistics(self, x: Tensor, mask: Tensor) -> Tensor:
         """Attentive mean and deviation of (batch, steps, width): (batch, 2 width)."""
@@ -180,3 +220,19 @@ class VcemoNetwork(nn.Module):
         mean = (weights * x).sum(1)
         variance = (weights * (x - mean[:, None]) ** 2).sum(1)
         return torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=-1)
+
+    def _missing(self, column: int, modality_mask: Tensor) -> Tensor:
+        """Return what stands for a modality that no sample has, (batch, 1, width)."""
+        return self.absent[column] + torch.zeros_like(modality_mask[:, :1, None])
+
+
+def _perceptron(inputs: int, hidden: int, *between: nn.Module, outputs: int) -> nn.Sequential:
+    """Build a two-layer perceptron, or one Linear where ``hidden`` is zero."""
+    if hidden == 0:
+        return nn.Sequential(nn.Linear(inputs, outputs))
+    return nn.Sequential(nn.Linear(inputs, hidden), *between, nn.Linear(hidden, outputs))
+
+
+def _everywhere(x: Tensor) -> Tensor:
+    """Return a mask (batch, steps) that hides nothing of ``x`` (batch, steps, width)."""
+    return torch.ones_like(x[..., 0]) > 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from model.assets import AssetStore
 from model.audio import AudioLimits, Recording, decode_audio
-from model.bundle import GOLDEN_AUDIO_FILE, GOLDEN_AUDIO_TOLERANCE, Bundle, BundleFacts
+from model.bundle import GOLDEN_AUDIO_FILE, GOLDEN_AUDIO_TOLERANCE, SENTENCE_ENCODER_FOLDER, Bundle, BundleFacts
 from model.errors import BundleInvalid, GoldenMismatch
 from model.features import Array, FeatureExtractor, Features
 from model.segment import Utterance, find_utterances
@@ -94,7 +94,9 @@ class EmotionRecognizer:
         features = FeatureExtractor(
             config,
             words=WordVectors.load(assets.path(config.words.asset), config=config.words),
-            sentence=load_sentence_encoder(config.sentence, bundle=directory, threads=threads),
+            sentence=load_sentence_encoder(
+                config.sentence, folder=directory / SENTENCE_ENCODER_FOLDER, threads=threads
+            ),
         )
         return cls(bundle, speech=speech, features=features)
 

@@ -73,14 +73,16 @@ class OnnxEncoder:
         return np.asarray(vector, dtype=np.float32)
 
 
-def load_sentence_encoder(config: SentenceConfig, *, bundle: Path | None = None, threads: int = 1) -> SentenceEncoder:
-    """Load the encoder that ``config`` names; an ``onnx`` encoder lies in the bundle's folder.
+def load_sentence_encoder(config: SentenceConfig, *, folder: Path | None = None, threads: int = 1) -> SentenceEncoder:
+    """Load the encoder that ``config`` names.
+
+    folder: of an exported BERT, for kind ``onnx``; a bundle carries one.
 
     Raises:
-        ValueError: an ``onnx`` encoder was asked for without a bundle.
+        ValueError: an ``onnx`` encoder was asked for without its folder.
     """
     if config.kind == "e5":
         return E5Encoder()
-    if bundle is None:
-        raise ValueError("a sentence encoder of kind onnx lies in a bundle; none was given")
-    return OnnxEncoder(bundle / "sentence_encoder", config=config, threads=threads)
+    if folder is None:
+        raise ValueError(f"{config.name} is a sentence encoder of kind onnx: give the folder it was exported to")
+    return OnnxEncoder(folder, config=config, threads=threads)

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from model.bundle import Bundle
+from model.labels import EMOTIONS
 from training.card import model_card
 from training.evaluation import Evaluation
 from training.metrics import Interval
@@ -13,6 +14,7 @@ CORPORA = [
     {"name": "nemo", "title": "nEMO (Polish, acted)", "licence": "CC BY-NC-SA 4.0"},
 ]
 EVALUATION = Evaluation(
+    emotions=EMOTIONS,
     corpus="casia",
     recall={"anna": Interval(value=0.604, low=0.571, high=0.636), "bernd": Interval(value=0.5, low=0.4, high=0.6)},
     mean_recall=0.552,

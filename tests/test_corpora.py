@@ -6,7 +6,7 @@ import pytest
 
 from model.errors import CorpusError
 from training.corpora.catalog import CORPORA, corpus_named
-from training.corpora.manifest import Clip, read_manifest
+from training.corpora.manifest import Clip, read_manifest, write_manifest
 
 ROW: dict[str, Any] = {
     "key": "casia/anna-angry-1",
@@ -48,6 +48,18 @@ def test_what_is_unknown_is_none(manifest: Path) -> None:
     (clip,) = read_manifest(manifest, corpus="casia")
     assert (clip.audio, clip.emotion, clip.speaker, clip.sentence, clip.text) == (None,) * 5
     assert clip.language == ""
+
+
+def test_audio_may_be_null_and_the_file_may_bear_a_mark(manifest: Path) -> None:
+    manifest.write_text('{"key": "a", "audio": null}', encoding="utf-8-sig")
+    (clip,) = read_manifest(manifest, corpus="casia")
+    assert clip.audio is None
+
+
+def test_a_manifest_that_is_not_utf8_says_so(manifest: Path) -> None:
+    manifest.write_bytes('{"key": "a", "text": "你好"}'.encode("gb18030"))
+    with pytest.raises(CorpusError, match="is not UTF-8"):
+        read_manifest(manifest, corpus="casia")
 
 
 def test_a_missing_manifest_says_what_to_set(manifest: Path) -> None:
@@ -93,5 +105,75 @@ def test_a_corpus_reads_its_manifests_one_after_the_other(tmp_path: Path) -> Non
 
 
 def test_an_unknown_corpus_lists_the_known_ones() -> None:
-    with pytest.raises(CorpusError, match="unknown corpus 'iemocap'; known: casia, emodb"):
-        corpus_named("iemocap")
+    with pytest.raises(CorpusError, match=r"unknown corpus 'cremad'; known: casia, emodb, .* or the path of a \.jsonl"):
+        corpus_named("cremad")
+
+
+def test_published_corpora_are_scanned_and_prepared_under_their_name() -> None:
+    scanned = {name for name, corpus in CORPORA.items() if corpus.scan is not None}
+    assert scanned == {"vcemo", "casia", "esd", "m3ed", "emotiontalk", "iemocap", "nemo", "ravdess", "emodb"}
+    for name in scanned:
+        assert CORPORA[name].manifests == (f"{name}/manifest.jsonl",)
+
+
+def clip(key: str, **facts: Any) -> Clip:
+    unknown: dict[str, Any] = dict.fromkeys(("audio", "emotion", "speaker", "sentence", "text"))
+    return Clip(key=key, corpus="mine", **{**unknown, "language": "zh", **facts})
+
+
+def test_a_written_manifest_reads_back_equal(tmp_path: Path) -> None:
+    inside = tmp_path / "mine" / "audio" / "1.wav"
+    outside = tmp_path / "elsewhere" / "2.wav"
+    for audio in (inside, outside):
+        audio.parent.mkdir(parents=True)
+        audio.touch()
+    clips = [
+        clip(
+            "mine/1", audio=inside, emotion="sad", speaker="s", sentence="7", text="你好\n“呀”\u2028", session="monday"
+        ),
+        clip("mine/2", audio=outside, emotion="happy", split="test", language="en"),
+        clip("mine/3", text=""),
+    ]
+    path = tmp_path / "mine" / "manifest.jsonl"
+    write_manifest(path, clips, {"mine/2": {"asr_text": "hello", "asr_status": "ok", "seconds": 1.5}})
+    assert read_manifest(path, corpus="mine") == clips
+    first, second, third = (json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1])
+    assert (first["audio"], second["audio"]) == ("audio/1.wav", str(outside))
+    assert (second["asr_text"], second["asr_status"], second["seconds"]) == ("hello", "ok", 1.5)
+    assert third == {"key": "mine/3", "text": "", "language": "zh"}
+
+
+def test_audio_is_written_relative_however_the_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1.wav").touch()
+    monkeypatch.chdir(tmp_path)
+    write_manifest(Path("manifest.jsonl"), [clip("a", audio=tmp_path / "1.wav")])
+    assert json.loads((tmp_path / "manifest.jsonl").read_text())["audio"] == "1.wav"
+
+
+@pytest.mark.parametrize(
+    ("clips", "extra", "complaint"),
+    [
+        ([clip("a"), clip("a")], {}, "two clips have the key 'a'"),
+        ([clip("a")], {"b": {"seconds": 1}}, "extra columns for 'b', which no clip has"),
+        ([clip("a")], {"a": {"text": "x", "audio": "y"}}, "extra columns for 'a' hide its audio, text"),
+    ],
+)
+def test_what_would_not_read_back_is_not_written(
+    tmp_path: Path, clips: list[Clip], extra: dict[str, dict[str, Any]], complaint: str
+) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_text("as it was")
+    with pytest.raises(CorpusError) as caught:
+        write_manifest(path, clips, extra)
+    assert caught.value.message == complaint
+    assert path.read_text() == "as it was"
+
+
+def test_a_manifest_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_text("as it was")
+    with pytest.raises(TypeError):
+        write_manifest(path, [clip("a")], {"a": {"seconds": object()}})
+    with pytest.raises(UnicodeEncodeError):
+        write_manifest(path, [clip("a", text="\ud800")])
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("manifest.jsonl", "as it was")]

@@ -58,6 +58,18 @@ def test_masked_batch_norm_does_not_count_padding() -> None:
     torch.testing.assert_close(padded.running_var, unpadded.running_var)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_masked_batch_norm_of_half_precision_keeps_exact_statistics(dtype: torch.dtype) -> None:
+    # 4800 values of 20 add up to more than float16 holds, and to nothing that bfloat16 counts.
+    half, single = MaskedBatchNorm(3), MaskedBatchNorm(3)
+    x = (drawn(4, 3, 40, 30) + 20).to(dtype)
+    found = half(x, frame_mask([40] * 4, 40))
+    expected = single(x.float(), frame_mask([40] * 4, 40))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.01)
+    torch.testing.assert_close(half.running_var, single.running_var)
+
+
 def test_a_batch_without_sound_teaches_batch_norm_nothing() -> None:
     norm = MaskedBatchNorm(3)
     norm(drawn(2, 3, 4, 5), frame_mask([0, 0], 4))
@@ -86,6 +98,35 @@ def test_a_stride_for_each_convolution_is_demanded() -> None:
         MelEncoder(num_mels=10, width=6, channels=(3, 4, 5), time_strides=(2, 2))
 
 
+@pytest.mark.parametrize(("kernel", "frequency_stride"), [(1, 1), (5, 3), (7, 2)])
+def test_kernel_and_stride_of_the_convolutions_leave_the_lengths_alone(kernel: int, frequency_stride: int) -> None:
+    torch.manual_seed(0)
+    encoder = MelEncoder(10, 6, (3, 4), (3, 2), kernel=kernel, frequency_stride=frequency_stride, lstm_layers=2).eval()
+    mel = drawn(1, 32, 10)
+    encoded, lengths = encoder(mel, torch.tensor([17]))
+    alone, _ = encoder(mel[:, :17], torch.tensor([17]))
+    assert lengths.tolist() == [3]
+    assert alone.shape == (1, 3, 6)
+    torch.testing.assert_close(encoded[:, :3], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_block_of_the_mel_encoder_convolves_normalises_and_rectifies_before_the_lstm(mel_encoder: MelEncoder) -> None:
+    mel_encoder.eval()
+    mel = drawn(1, 16, 10)
+    order: list[str] = []
+    for name, module in mel_encoder.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda _, __, ___, name=name: order.append(name))
+    found, _ = mel_encoder(mel, torch.tensor([16]))
+    blocks = [part for index in range(3) for part in (f"convolutions.{index}", f"norms.{index}")]
+    assert order == ["standardise", *blocks, "flatten", "lstm"]
+    x = mel[:, None]
+    for convolution, norm in zip(mel_encoder.convolutions, mel_encoder.norms, strict=True):
+        x = nn.functional.relu(norm(convolution(x)))
+    expected, _ = mel_encoder.lstm(mel_encoder.flatten(x.transpose(1, 2).flatten(2)))
+    torch.testing.assert_close(found, expected)
+
+
 def test_states_are_read_over_their_own_length() -> None:
     torch.manual_seed(0)
     encoder = StateEncoder(dimension=7, width=6, steps=4, dropout=0.5).eval()
@@ -112,3 +153,41 @@ def test_words_are_read_over_their_own_length_and_zero_beyond() -> None:
     found = encoder(longer, torch.tensor([5]))
     torch.testing.assert_close(found[:, :5], encoder(words, torch.tensor([5])), atol=1e-5, rtol=1e-5)
     assert not found[:, 5:].any()
+
+
+def test_words_pass_the_lstm_before_the_convolution() -> None:
+    torch.manual_seed(0)
+    encoder = WordEncoder(dimension=7, width=6).eval()
+    assert encoder.convolution is not None
+    words = drawn(1, 5, 7)
+    remembered, _ = encoder.lstm(words)
+    expected = encoder.convolution(remembered.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(encoder(words, torch.tensor([5])), expected)
+
+
+def test_without_a_convolution_words_leave_as_the_lstm_gave_them() -> None:
+    torch.manual_seed(0)
+    encoder = WordEncoder(dimension=7, width=6, convolution="none", lstm_layers=2).eval()
+    words = drawn(1, 5, 7)
+    torch.testing.assert_close(encoder(words, torch.tensor([5])), encoder.lstm(words)[0])
+
+
+@pytest.mark.parametrize(("kernel", "seen"), [(1, 1), (3, 2), (5, 3)])
+def test_the_first_output_of_the_convolution_sees_half_a_kernel_ahead(kernel: int, seen: int) -> None:
+    torch.manual_seed(0)
+    words = drawn(1, 6, 7).requires_grad_()
+    WordEncoder(dimension=7, width=6, kernel=kernel)(words, torch.tensor([6]))[0, 0].sum().backward()
+    assert words.grad is not None
+    assert words.grad.abs().sum(2)[0].gt(0).tolist() == [True] * seen + [False] * (6 - seen)
+
+
+def test_mixed_in_time_every_step_sees_every_word_and_no_padding() -> None:
+    torch.manual_seed(0)
+    encoder = WordEncoder(dimension=7, width=6, convolution="time_mix", steps=9)
+    words = drawn(1, 12, 7).requires_grad_()
+    encoded = encoder(words, torch.tensor([5]))
+    assert encoded.shape == (1, 9, 6)
+    for step in range(9):
+        (gradient,) = torch.autograd.grad(encoded[0, step].sum(), words, retain_graph=True)
+        assert gradient.abs().sum(2)[0].gt(0).tolist() == [True] * 5 + [False] * 7
+    torch.testing.assert_close(encoder(words[:, :5], torch.tensor([5])), encoded)

@@ -16,7 +16,7 @@ from training.evaluation import (
     shuffled_audio,
     text_score,
 )
-from training.folds import Prediction
+from training.predictions import Prediction
 
 VIEWS = ("both", "sound", "text", "shuffled")
 
@@ -35,14 +35,14 @@ def fold_of(speaker: str, *, right: int, sentences: int = 4, **views: list[Predi
         for sentence in range(sentences)
         for emotion in range(6)
     ]
-    return FoldResult(speaker=speaker, views=dict.fromkeys(VIEWS, rows) | views)
+    return FoldResult(name=speaker, views=dict.fromkeys(VIEWS, rows) | views)
 
 
 @pytest.fixture
 def evaluation() -> Evaluation:
     always_angry = [said("anna", emotion, 0) for emotion in range(6)]
     folds = [fold_of("anna", right=6, text=always_angry), fold_of("bernd", right=3, text=[])]
-    return evaluate(folds, corpus="casia", text_macro_f1=0.5)
+    return evaluate(folds, corpus="casia", emotions=EMOTIONS, text_macro_f1=0.5)
 
 
 def test_recall_is_reported_for_every_speaker_and_averaged_over_them(evaluation: Evaluation) -> None:
@@ -57,7 +57,7 @@ def test_always_the_same_answer_is_chance_and_a_speaker_without_text_is_not_aver
 
 
 def test_without_any_trusted_transcript_the_control_of_text_is_not_measured() -> None:
-    found = evaluate([fold_of("anna", right=6, text=[])], corpus="casia", text_macro_f1=None)
+    found = evaluate([fold_of("anna", right=6, text=[])], corpus="casia", emotions=EMOTIONS, text_macro_f1=None)
     assert found.control_transcripts_only is None
     file = io.StringIO()
     print_evaluation(found, Console(file=file, width=160))
@@ -76,7 +76,10 @@ def test_a_sentence_in_every_emotion_is_drawn_as_one() -> None:
         said("anna", emotion, emotion if s < 5 else 0, sentence=str(s)) for s in range(10) for emotion in range(6)
     ]
     (interval,) = evaluate(
-        [FoldResult(speaker="anna", views=dict.fromkeys(VIEWS, by_sentence))], corpus="casia", text_macro_f1=None
+        [FoldResult(name="anna", views=dict.fromkeys(VIEWS, by_sentence))],
+        corpus="casia",
+        emotions=EMOTIONS,
+        text_macro_f1=None,
     ).recall.values()
     # Ten sentences are the evidence, not sixty clips.
     assert interval.high - interval.low > 0.4
@@ -92,8 +95,8 @@ def test_a_temperature_fitted_on_other_speakers_mends_overconfidence() -> None:
             said(speaker, int(truth), int(truth) if ok else int(truth + 1) % 6, sentence=str(k), certainty=12.0)
             for k, (truth, ok) in enumerate(zip(truths, right, strict=True))
         ]
-        folds.append(FoldResult(speaker=speaker, views=dict.fromkeys(VIEWS, rows)))
-    found = evaluate(folds, corpus="casia", text_macro_f1=None)
+        folds.append(FoldResult(name=speaker, views=dict.fromkeys(VIEWS, rows)))
+    found = evaluate(folds, corpus="casia", emotions=EMOTIONS, text_macro_f1=None)
     assert found.temperature > 2
     assert found.calibration_error_before > 0.3
     assert found.calibration_error_after < 0.1
@@ -102,9 +105,9 @@ def test_a_temperature_fitted_on_other_speakers_mends_overconfidence() -> None:
 def test_calibration_is_judged_on_a_speaker_who_did_not_fit_it() -> None:
     shy = [said("anna", k % 6, k % 6, sentence=str(k), certainty=1.0) for k in range(60)]
     bold = [said("bernd", k % 6, (k + k % 2) % 6, sentence=str(k), certainty=12.0) for k in range(60)]
-    folds = [FoldResult(speaker=rows[0].speaker, views=dict.fromkeys(VIEWS, rows)) for rows in (shy, bold)]
+    folds = [FoldResult(name=rows[0].speaker, views=dict.fromkeys(VIEWS, rows)) for rows in (shy, bold)]
     # Each would be mended by a temperature of its own; the other's makes it worse.
-    assert evaluate(folds, corpus="casia", text_macro_f1=None).calibration_error_after > 0.5
+    assert evaluate(folds, corpus="casia", emotions=EMOTIONS, text_macro_f1=None).calibration_error_after > 0.5
 
 
 def test_the_evaluation_is_plain_json(evaluation: Evaluation) -> None:
@@ -147,8 +150,8 @@ def test_a_fold_is_viewed_in_every_way() -> None:
         drawn_example(drawn_features(generator, words=4 * (index % 2)), key=str(index), speaker="carla")
         for index in range(6)
     ]
-    fold = fold_result(network, examples, speaker="carla", features=FEATURES)
-    assert fold.speaker == "carla"
+    fold = fold_result(network, examples, name="carla", features=FEATURES, emotions=EMOTIONS)
+    assert fold.name == "carla"
     assert {view: len(rows) for view, rows in fold.views.items()} == {"both": 6, "sound": 6, "text": 3, "shuffled": 6}
     assert fold.views["shuffled"] != fold.views["both"]
 
@@ -156,4 +159,4 @@ def test_a_fold_is_viewed_in_every_way() -> None:
 def test_text_is_scored_by_macro_f1() -> None:
     network = small_network("whisper")
     texts = [drawn_example(drawn_features(np.random.default_rng(k), frames=0), key=str(k)) for k in range(4)]
-    assert 0.0 <= text_score(network, texts, features=FEATURES) <= 1.0
+    assert 0.0 <= text_score(network, texts, features=FEATURES, emotions=EMOTIONS) <= 1.0

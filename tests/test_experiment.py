@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from training.corpora.catalog import CORPORA
-from training.experiment import Experiment, load_experiment
+from training.experiment import Contrast, Experiment, Protocol, load_experiment
 
 COMMITTED = sorted(
     item.name.removesuffix(".toml")
@@ -19,9 +19,13 @@ CHANGES: dict[str, Any] = {
     "preset": "paper",
     "network": {"width": 48},
     "corpora": {"casia": 1},
+    "features": {"speech": {"language": "en"}},
+    "protocol": Protocol(dev="own"),
+    "labels": 4,
+    "text": "gold",
+    "augmentation": ("noise",),
     "text_corpora": ("ewect",),
     "texts_per_clip": 1.0,
-    "test_corpus": "nemo",
     "max_clips": 9,
     "epochs": 3,
     "batch_size": 8,
@@ -29,8 +33,13 @@ CHANGES: dict[str, Any] = {
     "weight_decay": 0.0,
     "warmup_share": 0.2,
     "label_smoothing": 0.0,
-    "contrast_alpha": 1.0,
-    "contrast_temperature": 0.5,
+    "contrast": Contrast(alpha=1.0),
+    "patience": 3,
+    "optimiser": "adam",
+    "schedule": "constant",
+    "max_gradient_norm": None,
+    "shuffle_labels": True,
+    "precision": "bfloat16",
     "own_text_probability": 0.4,
     "paired_text_probability": 0.1,
     "time_mask_share": 0.0,
@@ -42,8 +51,8 @@ CHANGES: dict[str, Any] = {
 def test_every_committed_experiment_names_itself_and_known_corpora(name: str) -> None:
     experiment = load_experiment(name)
     assert experiment.name == name
-    assert {*experiment.corpora, *experiment.text_corpora, experiment.test_corpus} <= set(CORPORA)
-    assert experiment.test_corpus in experiment.corpora
+    assert {*experiment.corpora, *experiment.text_corpora, experiment.protocol.corpus} <= set(CORPORA)
+    assert experiment.protocol.corpus in experiment.corpora
     assert experiment.network_config.preset == experiment.preset
 
 
@@ -64,8 +73,41 @@ def test_an_unknown_experiment_lists_the_known_ones(name: str) -> None:
 def test_an_unknown_field_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("epoch = 3\nlearnrate = 1\n[network]\nwidht = 3\n")
-    with pytest.raises(ValueError, match=r"unknown fields: epoch, learnrate, network\.widht"):
+    with pytest.raises(ValueError, match=r"epoch: Unexpected keyword.*learnrate: Unexpected keyword"):
         load_experiment(str(path))
+    with pytest.raises(ValueError, match=r"network has unknown fields widht; known are"):
+        load_experiment("default", overrides=["network.widht=3"])
+    with pytest.raises(ValueError, match=r"contrast\.alfa"):
+        load_experiment("default", overrides=["contrast.alfa=3"])
+    with pytest.raises(ValueError, match=r"features has no room 'sound'"):
+        load_experiment("default", overrides=["features.sound.x=3"])
+    with pytest.raises(ValueError, match=r"features\.speech has unknown fields lang"):
+        load_experiment("default", overrides=["features.speech.lang='en'"])
+
+
+def test_the_command_line_changes_any_field_and_keeps_its_type() -> None:
+    overrides = ["epochs=3", "contrast.alpha=0", "augmentation=['noise']", "network.width=32", "name=mine"]
+    experiment = load_experiment("default", overrides=[*overrides, "features.speech.language=en"])
+    assert (experiment.epochs, experiment.contrast.alpha, experiment.augmentation) == (3, 0.0, ("noise",))
+    assert (experiment.network_config.width, experiment.name) == (32, "mine")
+    assert experiment.feature_config.speech.language == "en"
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "epochs.x=3", "epochs=many", "labels=5", "contrast.momentum=2"])
+def test_an_override_that_cannot_be_is_refused(override: str) -> None:
+    with pytest.raises(ValueError, match=r"key=value|holds no fields|epochs|labels|contrast\.momentum"):
+        load_experiment("tiny", overrides=[override])
+
+
+def test_four_labels_are_a_part_of_the_six_and_size_the_network() -> None:
+    experiment = Experiment(labels=4)
+    assert experiment.emotions == ("angry", "happy", "neutral", "sad")
+    assert experiment.network_config.num_classes == 4
+
+
+def test_the_network_is_sized_by_the_features_it_reads() -> None:
+    experiment = Experiment(features={"words": {"dimension": 300}, "mel": {"num_mels": 40}})
+    assert (experiment.network_config.word_dimension, experiment.network_config.num_mels) == (300, 40)
 
 
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
@@ -76,16 +118,18 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"epochs": 0}, {"batch_size": 1}, {"own_text_probability": 0.9, "paired_text_probability": 0.2}]
+    "changes",
+    [{"epochs": 0}, {"batch_size": 1}, {"own_text_probability": 0.9, "paired_text_probability": 0.2}, {"patience": 3}],
 )
 def test_a_run_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"epochs 0|batch_size 1|more than 1"):
+    with pytest.raises(ValueError, match=r"epochs|batch_size|more than 1|patience"):
         Experiment(**changes)
 
 
 @pytest.mark.parametrize("name", [each.name for each in fields(Experiment)])
 def test_every_choice_changes_the_digest(name: str) -> None:
-    assert replace(Experiment(), **{name: CHANGES[name]}).digest != Experiment().digest
+    base = Experiment(protocol=Protocol(dev="own")) if name == "patience" else Experiment()
+    assert replace(base, **{name: CHANGES[name]}).digest != base.digest
 
 
 def test_the_digest_of_the_same_choices_is_the_same(tmp_path: Path) -> None:

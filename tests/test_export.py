@@ -15,7 +15,7 @@ from model.errors import AssetMissing, BundleInvalid, UnknownAsset
 from model.features import Features, collate
 from model.network import VcemoNetwork
 from training.export import export_network, network_of, write_bundle
-from training.trainer import as_tensors
+from training.inference import as_tensors
 
 
 def lived_in(network: VcemoNetwork) -> VcemoNetwork:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.losses import supervised_contrast, training_loss
+from training.experiment import Contrast
+from training.losses import Bank, supervised_contrast, training_loss
 
 
 def drawn(count: int, *, seed: int = 0, size: int = 8) -> Tensor:
@@ -13,11 +14,11 @@ def drawn(count: int, *, seed: int = 0, size: int = 8) -> Tensor:
     return nn.functional.normalize(features, dim=-1)
 
 
-def in_scalar_loops(features: Tensor, labels: list[int], temperature: float) -> float:
-    """Khosla et al. 2020, L_out, one float64 product at a time."""
+def in_scalar_loops(features: Tensor, labels: list[int], temperature: float, *, anchors: int | None = None) -> float:
+    """Khosla et al. 2020, L_out, one float64 product at a time; only the first ``anchors`` rows are anchors."""
     rows = features.double().numpy()
     losses = []
-    for i, anchor in enumerate(rows):
+    for i, anchor in enumerate(rows[:anchors]):
         others = [j for j in range(len(rows)) if j != i]
         positives = [j for j in others if labels[j] == labels[i]]
         if not positives:
@@ -73,11 +74,39 @@ def test_the_loss_weighs_contrast_by_alpha_and_divides_by_the_sum(alpha: float) 
     logits, features, labels = torch.randn(6, 6), drawn(6), torch.tensor([0, 0, 1, 1, 2, 2])
     entropy = nn.functional.cross_entropy(logits, labels).item()
     contrast = supervised_contrast(features, labels, temperature=0.5).item()
-    found = training_loss(logits, features, labels, alpha=alpha, temperature=0.5).item()
+    found = training_loss(logits, features, labels, contrast=Contrast(alpha=alpha, temperature=0.5)).total.item()
     assert found == pytest.approx((entropy + alpha * contrast) / (1 + alpha), rel=1e-5)
 
 
 def test_without_contrast_the_loss_is_cross_entropy_with_its_smoothing() -> None:
     logits, labels = torch.randn(4, 6), torch.tensor([0, 1, 2, 3])
-    found = training_loss(logits, drawn(4), labels, alpha=0.0, temperature=0.1, label_smoothing=0.1)
-    torch.testing.assert_close(found, nn.functional.cross_entropy(logits, labels, label_smoothing=0.1))
+    found = training_loss(logits, drawn(4), labels, contrast=Contrast(alpha=0.0), label_smoothing=0.1)
+    torch.testing.assert_close(found.total, nn.functional.cross_entropy(logits, labels, label_smoothing=0.1))
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_a_bank_adds_positives_and_negatives_but_no_anchors(temperature: float) -> None:
+    features, labels = drawn(9), [0, 1, 1, 2, 0, 0, 1, 5, 2]
+    bank = Bank(features=features[4:], labels=torch.tensor(labels[4:]))
+    found = supervised_contrast(features[:4], torch.tensor(labels[:4]), temperature=temperature, bank=bank)
+    assert found.item() == pytest.approx(in_scalar_loops(features, labels, temperature, anchors=4), rel=1e-5)
+
+
+def test_an_anchor_whose_only_positive_is_in_the_bank_counts() -> None:
+    features = drawn(3)
+    bank = Bank(features=features[2:], labels=torch.tensor([1]))
+    found = supervised_contrast(features[:2], torch.tensor([0, 1]), temperature=0.5, bank=bank)
+    assert found.item() == pytest.approx(in_scalar_loops(features, [0, 1, 1], 0.5, anchors=2), rel=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 100.0])
+def test_two_passes_predict_twice_and_contrast_with_each_other(alpha: float) -> None:
+    """The whole loss in float64 scalars, both views of a sample being rows (VCEMO §3.5)."""
+    logits, features, labels = torch.randn(6, 4), drawn(6, seed=3), [0, 1, 2, 0, 1, 2]
+    entropy = -sum(
+        math.log(math.exp(row[label]) / sum(map(math.exp, row)))
+        for row, label in zip(logits.double().tolist(), labels, strict=True)
+    ) / len(labels)
+    expected = (entropy + alpha * in_scalar_loops(features, labels, 1.0)) / (1 + alpha)
+    found = training_loss(logits, features, torch.tensor(labels), contrast=Contrast(alpha=alpha, temperature=1.0))
+    assert found.total.item() == pytest.approx(expected, rel=1e-5)

@@ -1,16 +1,34 @@
+import time
+
 import numpy as np
 import pytest
 
 from model.bundle import calibrated
 from training.metrics import (
+    CALIBRATION_BINS,
+    FIGURES,
+    Floats,
+    Integers,
     Interval,
+    Resamples,
+    accuracy,
     bootstrap_interval,
+    bootstrap_intervals,
+    brier_score,
+    calibration_bins,
     confusion,
     expected_calibration_error,
+    figures,
     fit_temperature,
     macro_f1,
+    mean_of_known,
     negative_log_likelihood,
+    recall_by_class,
+    recalls_of_counts,
+    resampled_figures,
+    short,
     unweighted_average_recall,
+    weighted_f1,
 )
 
 # Four of class 0 (three right), two of class 1 (one right), none of class 2.
@@ -26,6 +44,19 @@ def test_f1_is_averaged_over_the_classes_that_occur() -> None:
     first = 2 * (3 / 3) * (3 / 4) / (3 / 3 + 3 / 4)
     second = 2 * (1 / 2) * (1 / 2) / (1 / 2 + 1 / 2)
     assert macro_f1(TRUTH, PREDICTED) == pytest.approx((first + second) / 2)
+
+
+def test_weighted_f1_counts_classes_by_how_often_they_occur() -> None:
+    first, second = 6 / 7, 1 / 2
+    assert weighted_f1(TRUTH, PREDICTED) == pytest.approx((4 * first + 2 * second) / 6)
+
+
+def test_accuracy_counts_clips() -> None:
+    assert accuracy(TRUTH, PREDICTED) == pytest.approx(4 / 6)
+
+
+def test_recall_of_a_class_that_does_not_occur_is_unknown() -> None:
+    assert recall_by_class(TRUTH, PREDICTED, num_classes=3).tolist() == [0.75, 0.5, pytest.approx(np.nan, nan_ok=True)]
 
 
 def test_confusion_counts_true_classes_in_rows() -> None:
@@ -86,4 +117,106 @@ def test_calibration_error_is_the_gap_weighted_by_share() -> None:
 
 
 def test_certainty_that_is_always_right_has_no_calibration_error() -> None:
-    assert expected_calibration_error(np.eye(6), np.arange(6)) == 0.0
+    assert expected_calibration_error(np.eye(6), np.arange(6)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_full_certainty_shares_the_last_bin() -> None:
+    # At 1 all are wrong, at .95 all are right: one bin of confidence .975 and accuracy .5.
+    probabilities = np.array([[1.0, 0.0], [0.95, 0.05]])
+    assert expected_calibration_error(probabilities, np.array([1, 0])) == pytest.approx(0.475, abs=1e-6)
+
+
+def test_the_bins_give_the_calibration_error_again() -> None:
+    truth, logits = drawn_logits(500, seed=3)
+    probabilities = calibrated(logits * 3, 1.0)
+    bin_of_clip, columns = calibration_bins(probabilities, truth)
+    gap = 0.0
+    for index in range(CALIBRATION_BINS):
+        confidence, right, _ = columns[bin_of_clip == index].sum(0)
+        gap += abs(confidence - right) / 500
+    assert gap == pytest.approx(expected_calibration_error(probabilities, truth), abs=1e-6)
+
+
+def test_the_brier_score_is_summed_over_classes() -> None:
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]])
+    first = 0.5**2 + 0.3**2 + 0.2**2
+    second = 0.1**2 + 0.8**2 + 0.9**2
+    assert brier_score(probabilities, np.array([0, 2])) == pytest.approx((first + second) / 2)
+    assert brier_score(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(2.0)
+
+
+def drawn_logits(clips: int, *, seed: int, skill: float = 1.0) -> tuple[Integers, Floats]:
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, 6, clips)
+    logits = generator.normal(size=(clips, 6))
+    logits[np.arange(clips), truth] += skill
+    return truth, logits
+
+
+def test_every_figure_has_a_name() -> None:
+    truth, logits = drawn_logits(60, seed=0)
+    assert list(figures(truth, logits)) == list(FIGURES)
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["all classes", "a class missing"])
+def test_a_resample_has_the_figures_of_its_clips(missing: bool) -> None:
+    truth, logits = drawn_logits(90, seed=1)
+    truth = np.where(truth == 5, 0, truth) if missing else truth
+    names = [str(clip // 9) for clip in range(90)]
+    resamples = Resamples.of(names, rounds=20, seed=4)
+    found = resampled_figures(truth, logits, groups=names, resamples=resamples)
+    for number, draw in enumerate(resamples.draws):
+        clips = [
+            clip
+            for name, times in zip(resamples.names.tolist(), draw, strict=True)
+            for clip in range(90)
+            for _ in range(int(times))
+            if names[clip] == name
+        ]
+        assert len(clips) == 90
+        for name, value in figures(truth[clips], logits[clips]).items():
+            assert found[name][number] == pytest.approx(value, abs=1e-6), name
+
+
+def test_the_recall_of_a_resample_without_the_class_is_unknown() -> None:
+    recalls = recalls_of_counts(np.array([[[3.0, 1.0], [0.0, 0.0]]]))
+    assert recalls[0, 0] == 0.75
+    assert np.isnan(recalls[0, 1])
+    assert mean_of_known(recalls).tolist() == [0.75]
+    assert np.isnan(mean_of_known(np.array([[np.nan, np.nan]]))).all()
+
+
+def test_the_interval_of_an_accuracy_is_the_binomial_one() -> None:
+    generator = np.random.default_rng(5)
+    truth = generator.integers(0, 2, 1000)
+    predicted = np.where(generator.random(1000) < 0.8, truth, 1 - truth)
+    found = bootstrap_intervals(truth, np.eye(2)[predicted], groups=[str(clip) for clip in range(1000)])["accuracy"]
+    half = 1.96 * np.sqrt(found.value * (1 - found.value) / 1000)
+    assert found.high - found.value == pytest.approx(half, rel=0.1)
+    assert found.value - found.low == pytest.approx(half, rel=0.1)
+
+
+def test_clips_that_are_copies_are_no_evidence() -> None:
+    # Ten copies of a clip, drawn together, are worth one clip.
+    truth, logits = drawn_logits(200, seed=6)
+    once = bootstrap_intervals(truth, logits, groups=[f"{clip:03}" for clip in range(200)])
+    copies = bootstrap_intervals(
+        truth.repeat(10), logits.repeat(10, axis=0), groups=[f"{clip // 10:03}" for clip in range(2000)]
+    )
+    for name in FIGURES:
+        assert copies[name].low == pytest.approx(once[name].low, abs=1e-6)
+        assert copies[name].high == pytest.approx(once[name].high, abs=1e-6)
+
+
+def test_two_thousand_rounds_over_a_thousand_clips_take_less_than_two_seconds() -> None:
+    truth, logits = drawn_logits(1000, seed=7)
+    started = time.perf_counter()
+    bootstrap_intervals(truth, logits, groups=[str(clip) for clip in range(1000)], rounds=2000)
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"), [(0.5, ".500"), (-0.25, "-.250"), (1.0, "1.000"), (10.25, "10.250"), (0.0, ".000")]
+)
+def test_only_a_leading_zero_is_dropped(value: float, printed: str) -> None:
+    assert short(value) == printed

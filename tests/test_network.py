@@ -1,15 +1,64 @@
 import json
-from typing import Literal
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
-from drawn_features import PRESETS, SMALL, drawn_features, features_of_every_kind, small_network, tensors_of
+from drawn_features import FEATURES, PRESETS, SMALL, drawn_features, features_of_every_kind, small_network, tensors_of
 from torch import Tensor, nn
 
+from model.attention import AttentionLayer
+from model.bundle import calibrated
+from model.features import MODALITIES, collate
 from model.network import NetworkConfig, VcemoNetwork
+from training.export import export_network, network_of
 
 Preset = Literal["paper", "whisper"]
+
+BUNDLE = Path(__file__).parents[1] / "artifacts" / "vcemo-whisper-zh"
+
+SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(MODALITIES, size)]
+"""The rows of the paper's table 3."""
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "pooling-mean": {"pooling": "mean"},
+    "pooling-bert_token": {"pooling": "bert_token"},
+    "word_conv-time_mix": {"word_conv": "time_mix"},
+    "word_conv-none": {"word_conv": "none"},
+    "word_kernel-5": {"word_kernel": 5},
+    "concat-channel": {"concat": "channel"},
+    "final_layers-2": {"final_layers": 2},
+    "concat-channel-mean": {"concat": "channel", "pooling": "mean"},
+    "add_mode-aligned": {"add_mode": "aligned"},
+    "aligned-mean": {"add_mode": "aligned", "pooling": "mean"},
+    "aligned-channel-time_mix": {"add_mode": "aligned", "concat": "channel", "word_conv": "time_mix"},
+    "guide-words": {"fusion1_guide": "words"},
+    "guide-words-aligned": {"fusion1_guide": "words", "add_mode": "aligned"},
+    "bidirectional": {"bidirectional": True},
+    "bidirectional-words-aligned": {"bidirectional": True, "fusion1_guide": "words", "add_mode": "aligned"},
+    "convolutions": {"conv_channels": (4, 8), "conv_time_strides": (3, 1), "conv_kernel": 5},
+    "conv_frequency_stride": {"conv_frequency_stride": 3},
+    "recurrent-layers": {"mel_lstm_layers": 2, "word_lstm_layers": 2},
+    "heads-of-the-network": {"predictor_hidden": 0, "projector_hidden": 8, "feed_forward_multiple": 2},
+    "sentence_norm": {"sentence_norm": True},
+}
+ABLATIONS: dict[str, dict[str, Any]] = {"-".join(subset): {"modalities": subset} for subset in SUBSETS[:-1]}
+OPTIONS = CHOICES | ABLATIONS
+
+# Several options at once: an export takes a second.
+EXPORTS: list[tuple[Preset, tuple[str, ...]]] = [
+    ("paper", ("pooling-mean", "word_conv-none", "recurrent-layers", "sentence_norm")),
+    ("paper", ("pooling-bert_token", "word_conv-time_mix", "guide-words")),
+    ("paper", ("concat-channel", "bidirectional", "word_kernel-5", "conv_frequency_stride")),
+    ("paper", ("add_mode-aligned", "convolutions", "heads-of-the-network")),
+    ("paper", ("acoustic", "guide-words-aligned")),
+    ("paper", ("sentence", "final_layers-2")),
+    ("whisper", ("aligned-channel-time_mix", "bidirectional-words-aligned")),
+    ("whisper", ("words-sentence", "concat-channel-mean")),
+]
 
 # Batch norm and softmax see no shift of all they get; of one key (the sentence reads itself) softmax sees nothing.
 SHIFTS = (*(f"convolutions.{k}.bias" for k in range(3)), "key.bias", "pooling.score.3.bias", "statistics.score.3.bias")
@@ -27,11 +76,68 @@ def preset(request: pytest.FixtureRequest) -> Preset:
     return chosen
 
 
-@pytest.mark.parametrize(("preset", "least", "most"), [("paper", 9.5, 10.5), ("whisper", 0.3, 3.0)])
-def test_a_preset_has_so_many_million_parameters(preset: Preset, least: float, most: float) -> None:
-    network = VcemoNetwork(NetworkConfig.preset_named(preset))
+@pytest.fixture(params=OPTIONS)
+def option(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return OPTIONS[request.param]
+
+
+@pytest.mark.parametrize(("preset", "least", "most"), [("paper", 9.5, 10.5), ("mcan", 90, 100), ("whisper", 0.3, 3.0)])
+def test_a_preset_has_so_many_million_parameters(
+    preset: Literal["paper", "mcan", "whisper"], least: float, most: float
+) -> None:
+    with torch.device("meta"):
+        network = VcemoNetwork(NetworkConfig.preset_named(preset))
     count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     assert least < count < most
+
+
+def test_the_size_of_mcan_is_a_change_of_the_preset_paper() -> None:
+    config = NetworkConfig.preset_named("mcan", dropout=0.2)
+    assert config == NetworkConfig.preset_named("paper", width=512, heads=8, layers=6, dropout=0.2)
+
+
+def test_the_sentence_of_the_paper_passes_a_linear_layer_and_nothing_behind_it() -> None:
+    assert isinstance(small_network("paper").sentence[-1], nn.Linear)
+    assert isinstance(small_network("whisper").sentence[-1], nn.LayerNorm)
+
+
+def test_the_names_of_the_modalities_are_those_of_the_mask() -> None:
+    assert NetworkConfig().modalities == MODALITIES
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pooling": "max"}, "pooling 'max' is not one of: attention, mean, bert_token"),
+        ({"preset": "papers"}, "preset 'papers' is not one of: paper, whisper"),
+        ({"concat": "channel", "pooling": "bert_token"}, "pooling 'bert_token' needs concat 'time', not 'channel'"),
+        ({"modalities": ()}, "are not one or more of: acoustic, words, sentence"),
+        ({"modalities": ("words", "words")}, "are not one or more of"),
+        ({"modalities": ("mel",)}, "are not one or more of"),
+        ({"conv_channels": (4, 4)}, "2 conv channels, but 3 time strides"),
+        ({"word_kernel": 4}, "word_kernel 4 is not odd"),
+        ({"final_layers": 0}, "final_layers 0 is less than 1"),
+    ],
+)
+def test_a_choice_that_is_not_offered_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NetworkConfig(**changes)
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(ValueError, match="no preset 'large'; known: paper, mcan, whisper"):
+        NetworkConfig.preset_named("large")  # type: ignore[arg-type]
+
+
+def test_the_committed_weights_give_the_golden_probabilities() -> None:
+    facts = json.loads((BUNDLE / "bundle.json").read_text(encoding="utf-8"))
+    network = network_of(BUNDLE)
+    with np.load(BUNDLE / "golden.npz", allow_pickle=False) as golden:
+        inputs = {name: torch.from_numpy(golden[name]) for name in VcemoNetwork.INPUTS}
+        expected = golden["probabilities"]
+    with torch.inference_mode():
+        found = calibrated(network(**inputs).numpy(), facts["temperature"])
+    assert np.abs(found - expected).max() < 1e-5
 
 
 def test_only_the_preset_whisper_reads_encoder_states() -> None:
@@ -43,6 +149,75 @@ def test_a_preset_takes_changes_and_comes_back_from_json(preset: Preset) -> None
     config = NetworkConfig.preset_named(preset, width=64, conv_channels=(4, 8, 8))
     assert (config.preset, config.width) == (preset, 64)
     assert NetworkConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_every_option_comes_back_from_json(option: dict[str, Any]) -> None:
+    config = NetworkConfig.preset_named("paper", **option)
+    assert NetworkConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_under_no_option_padding_or_a_batch_mate_changes_a_logit(option: dict[str, Any]) -> None:
+    batch = features_of_every_kind(np.random.default_rng(0))
+    network = lived_in(small_network("paper", **option))
+    inputs = tensors_of(batch)
+    for name in ("mel", "states", "words"):
+        garbage = torch.full((len(batch), 40, inputs[name].shape[2]), 100.0)
+        inputs[name] = torch.cat([inputs[name], garbage], dim=1)
+    with torch.inference_mode():
+        together = network(**inputs)
+        alone = torch.cat([network(**tensors_of([item])) for item in batch])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_under_no_option_half_precision_changes_much(option: dict[str, Any]) -> None:
+    inputs = tensors_of(features_of_every_kind(np.random.default_rng(0)))
+    network = lived_in(small_network("paper", **option))
+    with torch.inference_mode():
+        expected = network(**inputs)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = network(**inputs)
+    torch.testing.assert_close(found.float(), expected, atol=0.1, rtol=0)
+
+
+def together(names: tuple[str, ...]) -> dict[str, Any]:
+    return {field: value for name in names for field, value in OPTIONS[name].items()}
+
+
+@pytest.mark.parametrize(
+    ("preset", "names"), EXPORTS, ids=lambda value: value if isinstance(value, str) else "+".join(value)
+)
+def test_the_export_gives_the_logits_of_torch_under_every_option(
+    preset: Preset, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    network = lived_in(small_network(preset, **together(names)))
+    generator = np.random.default_rng(0)
+    example = collate(features_of_every_kind(generator), config=FEATURES)
+    export_network(network, tmp_path / "fusion.onnx", example=example)
+    session = onnxruntime.InferenceSession(str(tmp_path / "fusion.onnx"), providers=["CPUExecutionProvider"])
+    read = [node.name for node in session.get_inputs()]
+    other = [drawn_features(generator, frames=200, steps=51, words=20), drawn_features(generator, frames=3, words=0)]
+    for batch in (features_of_every_kind(generator), other, other[:1], other[1:]):
+        inputs = collate(batch, config=FEATURES)
+        (found,) = session.run(["logits"], {name: inputs[name] for name in read})
+        with torch.inference_mode():
+            expected = network(**tensors_of(batch)).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+
+
+def test_no_choice_is_left_out_of_the_exports() -> None:
+    exported = {item for _, names in EXPORTS for item in together(names).items()}
+    assert {item for changes in CHOICES.values() for item in changes.items()} <= exported
+
+
+def lived_in(network: VcemoNetwork) -> VcemoNetwork:
+    """Move everything away from where it was born, so that no zero hides a mistake."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        network.absent.normal_(generator=generator)
+        for buffer in network.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
+    return network
 
 
 def test_padding_and_batch_mates_never_change_a_logit(preset: Preset) -> None:
@@ -111,6 +286,133 @@ def test_the_sequences_of_fusion_one_are_added_and_the_sentence_reads_their_sum(
     assert sentence.shape[1] == 1
 
 
+def heard_by(network: VcemoNetwork, module: nn.Module) -> tuple[tuple[Tensor, ...], Any]:
+    """Return what ``module`` reads and gives while ``network`` runs on one utterance of three words."""
+    found: list[tuple[tuple[Tensor, ...], Any]] = []
+    module.register_forward_hook(lambda _, given, out: found.append((given, out)))
+    with torch.inference_mode():
+        network(**tensors_of([drawn_features(np.random.default_rng(0), words=3)]))
+    return found[0]
+
+
+def test_words_can_guide_the_sound() -> None:
+    (first, _, second, _), _ = heard_by(network := small_network("paper"), network.fusion1)
+    (guide, guide_mask, guided, _), (words, acoustic) = heard_by(
+        network := small_network("paper", fusion1_guide="words"), network.fusion1
+    )
+    torch.testing.assert_close(guide, second)
+    torch.testing.assert_close(guided, first)
+    (fused, mask, _, _), _ = heard_by(network, network.fusion2)
+    assert guide_mask.sum() == 3
+    assert mask.all()
+    torch.testing.assert_close(fused[:, :3], acoustic[:, :3] + words[:, :3])
+    torch.testing.assert_close(fused[:, 3:], acoustic[:, 3:])
+
+
+def test_aligned_addition_has_a_step_for_each_word() -> None:
+    network = small_network("paper", add_mode="aligned")
+    _, (sound_of_words, words) = heard_by(network, network.fusion1)
+    (fused, mask, _, _), _ = heard_by(network, network.fusion2)
+    assert mask.tolist() == [[True] * 3 + [False] * 5]
+    torch.testing.assert_close(fused, sound_of_words + words)
+
+
+def test_concatenation_along_time_makes_the_sentence_the_last_step() -> None:
+    network = small_network("paper")
+    _, (fused, sentence) = heard_by(network, network.fusion2)
+    (joined, mask), _ = heard_by(network, network.final)
+    torch.testing.assert_close(joined, torch.cat([fused, sentence], dim=1))
+    assert mask.all()
+
+
+def test_concatenation_along_channels_lays_the_sentence_beside_every_step() -> None:
+    network = small_network("paper", concat="channel")
+    _, (fused, sentence) = heard_by(network, network.fusion2)
+    (joined, _), refined = heard_by(network, network.final)
+    torch.testing.assert_close(joined[..., :16], fused)
+    torch.testing.assert_close(joined[..., 16:], sentence.expand_as(fused))
+    assert refined.shape == (1, 8, 32)
+
+
+def test_pooling_can_read_the_step_of_the_sentence_alone() -> None:
+    network = small_network("paper", pooling="bert_token")
+    _, refined = heard_by(network, network.final)
+    (pooled,), _ = heard_by(network, network.predictor)
+    torch.testing.assert_close(pooled, refined[:, -1])
+
+
+def test_pooling_by_the_mean_counts_only_what_is_there() -> None:
+    network = small_network("paper", pooling="mean", add_mode="aligned")
+    _, refined = heard_by(network, network.final)
+    (pooled,), _ = heard_by(network, network.predictor)
+    torch.testing.assert_close(pooled, refined[:, [0, 1, 2, -1]].mean(1))
+
+
+def test_every_final_layer_is_run_in_its_turn() -> None:
+    network = small_network("paper", final_layers=3)
+    _, first = heard_by(network, network.final)
+    (second, _), _ = heard_by(network, network.more_final[0])
+    (pooled, _), _ = heard_by(network, network.pooling or network)
+    _, last = heard_by(network, network.more_final[1])
+    torch.testing.assert_close(second, first)
+    torch.testing.assert_close(pooled, last)
+
+
+def test_guided_by_the_sentence_fusion_two_would_add_the_same_to_every_step() -> None:
+    # Why the sequence guides in fusion 2, under ``bidirectional`` as well: softmax over one key is one.
+    network = small_network("paper", layers=2)
+    generator = torch.Generator().manual_seed(0)
+    sentence, single = torch.randn(1, 1, 16, generator=generator), torch.ones(1, 1, dtype=torch.bool)
+    added: list[Tensor] = []
+    for layer in network.fusion2.decoder:
+        assert isinstance(layer, AttentionLayer)
+        assert isinstance(layer.guided_norm, nn.LayerNorm)
+        layer.self_norm.register_forward_hook(lambda _, __, out: added.append(-out))
+        layer.guided_norm.register_forward_pre_hook(lambda _, given: added.append(given[0]))
+    with torch.inference_mode():
+        for seed in (1, 2):
+            fused = torch.randn(1, 8, 16, generator=torch.Generator().manual_seed(seed))
+            network.fusion2(sentence, single, fused, torch.ones(1, 8, dtype=torch.bool))
+    first, second, *again = (before + after for before, after in zip(added[::2], added[1::2], strict=True))
+    for found, other in zip((first, second), again, strict=True):
+        torch.testing.assert_close(found, found[:, :1].expand_as(found), atol=1e-5, rtol=0)
+        torch.testing.assert_close(found, other, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("modalities", SUBSETS, ids="-".join)
+def test_a_modality_left_out_is_one_missing_in_every_sample(preset: Preset, modalities: tuple[str, ...]) -> None:
+    full, part = lived_in(small_network(preset)), lived_in(small_network(preset, modalities=modalities))
+    part.load_state_dict(full.state_dict())
+    inputs = tensors_of(features_of_every_kind(np.random.default_rng(0)))
+    kept = torch.tensor([float(name in modalities) for name in MODALITIES])
+    with torch.inference_mode():
+        found = part(**inputs)
+        expected = full(**(inputs | {"modality_mask": inputs["modality_mask"] * kept}))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("modalities", SUBSETS, ids="-".join)
+def test_every_combination_of_modalities_is_trained_and_no_encoder_that_is_left_out(
+    modalities: tuple[str, ...],
+) -> None:
+    generator = np.random.default_rng(0)
+    batch = [drawn_features(generator, frames=8, shift=float(index % 2)) for index in range(12)]
+    inputs, labels = tensors_of(batch), torch.arange(12) % 2
+    network = small_network("paper", modalities=modalities, dropout=0.0).train()
+    encoders = {"acoustic": network.mel, "words": network.words, "sentence": network.sentence}
+    before = {name: [p.detach().clone() for p in encoder.parameters()] for name, encoder in encoders.items()}
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    for _ in range(20):
+        loss = nn.functional.cross_entropy(network(**inputs), labels)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert loss.item() < 0.3  # ln 2 is the best without reading
+    for name, encoder in encoders.items():
+        unchanged = all(torch.equal(old, new) for old, new in zip(before[name], encoder.parameters(), strict=True))
+        assert unchanged == (name not in modalities), name
+
+
 def test_the_contrastive_feature_has_length_one(preset: Preset) -> None:
     network = small_network(preset)
     with torch.inference_mode():
@@ -133,6 +435,30 @@ def test_gradients_reach_every_parameter_but_those_that_nothing_can_depend_on(pr
             assert largest < 1e-6, name
         else:
             assert largest > 1e-6, name
+
+
+@pytest.mark.parametrize("changes", [{}, *CHOICES.values()], ids=["default", *CHOICES])
+def test_of_the_preset_paper_whole_utterances_train_everything_but_what_stands_for_a_missing_one(
+    changes: dict[str, Any],
+) -> None:
+    generator = np.random.default_rng(0)
+    inputs = tensors_of([drawn_features(generator, frames=40 + 9 * index, words=3 + index) for index in range(6)])
+    network = small_network("paper", **({"layers": 2, "dropout": 0.0} | changes)).train()
+    embedded = network.embed(**inputs)
+    targets = torch.arange(6)
+    loss = nn.functional.cross_entropy(network.predictor(embedded), targets) + network.project(embedded)[:, 0].sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        largest = parameter.grad.abs().max().item()
+        assert (largest < 1e-6) == (name == "absent" or name.endswith(SHIFTS) or name in ONE_KEY), name
+
+
+def test_what_stands_for_a_modality_left_out_is_trained() -> None:
+    network = small_network("paper", modalities=("words",)).train()
+    network(**tensors_of([drawn_features(np.random.default_rng(seed)) for seed in range(3)])).sum().backward()
+    assert network.absent.grad is not None
+    assert (network.absent.grad.abs().max(1).values > 0).tolist() == [True, False, True]
 
 
 def test_each_modality_that_may_be_absent_has_a_vector_of_its_own(preset: Preset) -> None:

@@ -228,7 +228,7 @@ def test_help_lists_every_target_of_the_makefile() -> None:
 
 
 def test_the_tiny_experiment_is_there() -> None:
-    assert "--experiment tiny" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "training train tiny" in (ROOT / "Makefile").read_text(encoding="utf-8")
     assert (ROOT / "training" / "experiments" / "tiny.toml").is_file()
 
 

@@ -24,7 +24,9 @@ def encoder(
     request: pytest.FixtureRequest, bert: tuple[Path, SentenceConfig], sentence_encoder: E5Encoder
 ) -> SentenceEncoder:
     folder, config = bert
-    return sentence_encoder if request.param == "e5" else load_sentence_encoder(config, bundle=folder)
+    return (
+        sentence_encoder if request.param == "e5" else load_sentence_encoder(config, folder=folder / "sentence_encoder")
+    )
 
 
 def test_a_sentence_does_not_depend_on_its_neighbours(encoder: SentenceEncoder) -> None:
@@ -59,7 +61,10 @@ def test_e5_finds_the_same_meaning_in_other_words(sentence_encoder: E5Encoder) -
 def test_an_exported_bert_has_the_dimension_that_its_configuration_says(bert: tuple[Path, SentenceConfig]) -> None:
     folder, config = bert
     assert config == SentenceConfig(kind="onnx", name="torch", dimension=DIMENSION, max_tokens=8)
-    assert load_sentence_encoder(config, bundle=folder).encode(TEXTS).shape == (len(TEXTS), DIMENSION)
+    assert load_sentence_encoder(config, folder=folder / "sentence_encoder").encode(TEXTS).shape == (
+        len(TEXTS),
+        DIMENSION,
+    )
 
 
 def test_a_sentence_is_cut_at_its_longest(bert: tuple[Path, SentenceConfig]) -> None:
@@ -69,10 +74,10 @@ def test_a_sentence_is_cut_at_its_longest(bert: tuple[Path, SentenceConfig]) -> 
     np.testing.assert_array_equal(encoder.encode([six + "我不高兴"]), encoder.encode([six + "下雨也去"]))
 
 
-def test_the_embedded_encoder_needs_no_bundle() -> None:
+def test_the_embedded_encoder_needs_no_folder() -> None:
     assert isinstance(load_sentence_encoder(SentenceConfig()), E5Encoder)
 
 
-def test_an_encoder_of_a_bundle_is_refused_without_one() -> None:
-    with pytest.raises(ValueError, match="none was given"):
+def test_an_exported_encoder_is_refused_without_its_folder() -> None:
+    with pytest.raises(ValueError, match="give the folder it was exported to"):
         load_sentence_encoder(SentenceConfig(kind="onnx"))

@@ -1,3 +1,6 @@
+import csv
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -5,66 +8,68 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn_features import (
-    FEATURES,
-    PRESETS,
-    SMALL,
-    drawn_example,
-    drawn_features,
-    features_of_every_kind,
-    small_network,
-    tensors_of,
-)
+from drawn_features import FEATURES, PRESETS, SMALL, drawn_example, drawn_features
 
-from model.encoders import Standardise
+from model.errors import CheckpointInvalid, TrainingInterrupted
 from model.features import Features
 from model.labels import EMOTIONS
 from model.network import VcemoNetwork
 from training.dataset import TrainingSet
-from training.experiment import Experiment
+from training.experiment import Contrast, Experiment, Protocol
 from training.feature_cache import Example
-from training.trainer import (
-    _warmup_then_cosine,
-    fit_standardisation,
-    load_network,
-    predict_logits,
-    save_network,
-    train_network,
-)
+from training.inference import predict_logits
+from training.logbook import CURVES_FILE, Row
+from training.trainer import CHECKPOINT_FILE, Training
 
 EXPERIMENT = Experiment(
     network=SMALL | {"input_dropout": 0.0}, corpora={"casia": 1}, epochs=2, batch_size=16, learning_rate=3e-3
 )
+EVERYTHING_ON = Contrast(alpha=1.0, temperature=0.5, queue_size=40, momentum=0.9, two_passes=True)
 
 
 @pytest.fixture(scope="module")
 def learnable() -> list[Example]:
     """Clips whose features are shifted by their label."""
-    generator = np.random.default_rng(0)
+    return drawn_clips(48)
+
+
+def drawn_clips(count: int, *, seed: int = 0) -> list[Example]:
+    generator = np.random.default_rng(seed)
     return [
         drawn_example(drawn_features(generator, shift=1.0 * (index % 6)), key=str(index), emotion=EMOTIONS[index % 6])
-        for index in range(48)
+        for index in range(count)
     ]
 
 
-def trained(
-    clips: list[Example], *, texts: tuple[Example, ...] = (), **changes: Any
-) -> tuple[VcemoNetwork, list[float]]:
+def prepared(
+    clips: list[Example],
+    *,
+    texts: tuple[Example, ...] = (),
+    dev: list[Example] | None = None,
+    folder: Path | None = None,
+    **changes: Any,
+) -> Training:
     experiment = replace(EXPERIMENT, **changes)
-    losses: list[float] = []
     training_set = TrainingSet(clips, texts, experiment=experiment, features=FEATURES)
-    return train_network(training_set, experiment=experiment, on_epoch=lambda _, loss: losses.append(loss)), losses
+    return Training(training_set, dev=dev or [], experiment=experiment, features=FEATURES, folder=folder)
+
+
+def trained(clips: list[Example], **changes: Any) -> tuple[VcemoNetwork, list[float]]:
+    losses: list[float] = []
+    network = prepared(clips, **changes).run(on_epoch=lambda row: losses.append(row["loss"]))
+    return network, losses
 
 
 def features_of(examples: list[Example]) -> list[Features]:
     return [example.features for example in examples]
 
 
+@pytest.mark.parametrize("contrast", [Contrast(), EVERYTHING_ON], ids=["in the batch", "queue and two passes"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_loss_falls_and_the_labels_are_learnt(learnable: list[Example], preset: str) -> None:
-    network, losses = trained(learnable, preset=preset, epochs=24)
+def test_the_loss_falls_and_the_labels_are_learnt(learnable: list[Example], preset: str, contrast: Contrast) -> None:
+    network, losses = trained(learnable, preset=preset, epochs=24, contrast=contrast)
     assert len(losses) == 24
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     predicted = predict_logits(network, features_of(learnable), config=FEATURES).argmax(1)
     assert (predicted == np.arange(48) % 6).mean() > 0.8
 
@@ -81,68 +86,131 @@ def test_the_network_comes_ready_to_predict(learnable: list[Example]) -> None:
     assert not network.training
 
 
-def test_inputs_are_standardised_by_all_rows_of_the_training_part() -> None:
-    drawn = features_of_every_kind(np.random.default_rng(0))
-    network = small_network("whisper")
-    fit_standardisation(network, drawn)
-    assert network.states is not None
-    assert isinstance(network.sentence[0], Standardise)
-    for standardise, rows in (
-        (network.mel.standardise, [one.mel for one in drawn if one.mel is not None]),
-        (network.states.standardise, [one.states for one in drawn if one.states is not None]),
-        (network.words.standardise, [one.words for one in drawn if one.words is not None]),
-        (network.sentence[0], [one.sentence[None] for one in drawn if one.sentence is not None]),
-    ):
-        joined = np.concatenate(rows).astype(np.float64)
-        np.testing.assert_allclose(standardise.get_buffer("mean"), joined.mean(0), atol=1e-6)
-        np.testing.assert_allclose(standardise.get_buffer("deviation"), joined.std(0).clip(1e-3), atol=1e-6)
-
-
-def test_a_modality_that_the_training_part_lacks_keeps_its_scale() -> None:
-    network = small_network("whisper")
-    fit_standardisation(network, [drawn_features(np.random.default_rng(0), words=0)])
-    assert not network.words.standardise.get_buffer("mean").any()
-
-
-def test_a_network_comes_back_from_its_file(tmp_path: Path) -> None:
-    network = small_network("whisper", input_dropout=0.0)
-    network.mel.standardise.get_buffer("mean").fill_(0.5)
-    path = tmp_path / "runs" / "anna.safetensors"
-    save_network(network, path)
-    loaded = load_network(path, experiment=EXPERIMENT)
-    assert list(path.parent.iterdir()) == [path]
-    assert not loaded.training
-    inputs = tensors_of(features_of_every_kind(np.random.default_rng(0)))
-    with torch.inference_mode():
-        assert torch.equal(network(**inputs), loaded(**inputs))
-
-
-def test_the_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    save_network(small_network("paper"), tmp_path / "paper.safetensors")
-    with pytest.raises(RuntimeError, match="state_dict"):
-        load_network(tmp_path / "paper.safetensors", experiment=EXPERIMENT)
-
-
-def test_predictions_do_not_depend_on_the_batch_size() -> None:
-    network, drawn = small_network("whisper"), features_of_every_kind(np.random.default_rng(0))
-    at_once = predict_logits(network.train(), drawn, config=FEATURES)
-    assert at_once.shape == (5, 6)
-    np.testing.assert_allclose(predict_logits(network, drawn, config=FEATURES, batch_size=2), at_once, atol=1e-5)
-
-
-def test_nothing_to_predict_gives_no_logits() -> None:
-    assert predict_logits(small_network("paper"), [], config=FEATURES).shape == (0, 6)
-
-
-def test_the_learning_rate_warms_up_and_then_falls_to_nothing() -> None:
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = _warmup_then_cosine(optimiser, total=100, warmup_share=0.1)
+def test_the_learning_rate_warms_up_and_then_falls_to_nothing(learnable: list[Example]) -> None:
+    training = prepared(learnable, epochs=20, learning_rate=1.0, warmup_share=0.2)
     rates = []
-    for _ in range(100):
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        schedule.step()
-    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
-    assert max(rates) == 1.0
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.001
+    for step in range(60):
+        training._steps = step
+        rates.append(training._learning_rate())
+    assert rates[:12] == pytest.approx([(step + 1) / 12 for step in range(12)])
+    assert rates[12:] == sorted(rates[12:], reverse=True)
+    assert rates[-1] < 0.01
+
+
+def test_a_constant_rate_stays(learnable: list[Example]) -> None:
+    training = prepared(learnable, schedule="constant", warmup_share=0.0)
+    training._steps = 3
+    assert training._learning_rate() == EXPERIMENT.learning_rate
+
+
+def test_the_epoch_that_is_best_on_the_dev_part_is_kept_and_patience_ends_the_run(learnable: list[Example]) -> None:
+    rows: list[Row] = []
+    dev = drawn_clips(24, seed=1)
+    training = prepared(learnable, dev=dev, epochs=40, patience=2, protocol=Protocol(dev="own"))
+    network = training.run(on_epoch=rows.append)
+    recalls = [row["dev_recall"] for row in rows]
+    best = int(np.argmax(recalls))
+    assert len(rows) == best + 3 < 40
+    predicted = predict_logits(network, features_of(dev), config=FEATURES).argmax(1)
+    assert np.mean([(predicted[np.arange(24) % 6 == k] == k).mean() for k in range(6)]) == pytest.approx(recalls[best])
+
+
+class Killed(Exception):
+    """What stands for kill -9: nothing of the run gets a chance to write."""
+
+
+def curves(folder: Path) -> list[dict[str, str]]:
+    with (folder / CURVES_FILE).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("killed_at", [1, 3])
+def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(
+    learnable: list[Example], tmp_path: Path, killed_at: int
+) -> None:
+    options: dict[str, Any] = {"epochs": 5, "contrast": EVERYTHING_ON, "dev": drawn_clips(12, seed=1)}
+    options["protocol"] = Protocol(dev="own")
+    whole = prepared(learnable, folder=tmp_path / "whole", **options).run().state_dict()
+    folder = tmp_path / "killed"
+
+    dying = prepared(learnable, folder=folder, **options)
+    step, steps = dying.step, 0
+
+    def until_killed(batch: Any) -> list[float]:
+        nonlocal steps
+        steps += 1
+        if steps == 3 * killed_at + 2:
+            raise Killed
+        return step(batch)
+
+    dying.step = until_killed  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        dying.run()
+    assert len(curves(folder)) == killed_at
+
+    torch.manual_seed(99)  # another process has drawn other numbers
+    resumed = prepared(learnable, folder=folder, **options).run(resume=True).state_dict()
+    assert curves(folder) == curves(tmp_path / "whole")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_sigterm_stops_between_batches_and_loses_no_batch(learnable: list[Example], tmp_path: Path) -> None:
+    whole = prepared(learnable, folder=tmp_path / "whole", epochs=3).run().state_dict()
+    folder = tmp_path / "stopped"
+    stopped = prepared(learnable, folder=folder, epochs=3)
+    step, steps = stopped.step, 0
+
+    def with_a_signal(batch: Any) -> list[float]:
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(batch)
+
+    stopped.step = with_a_signal  # type: ignore[method-assign]
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(TrainingInterrupted, match="epoch 2, batch 2"):
+        stopped.run()
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+    rest = prepared(learnable, folder=folder, epochs=3)
+    step_of_rest, steps = rest.step, 0
+
+    def counted(batch: Any) -> list[float]:
+        nonlocal steps
+        steps += 1
+        return step_of_rest(batch)
+
+    rest.step = counted  # type: ignore[method-assign]
+    resumed = rest.run(resume=True).state_dict()
+    assert steps == 9 - 5
+    assert curves(folder) == curves(tmp_path / "whole")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_without_resume_a_run_starts_over(learnable: list[Example], tmp_path: Path) -> None:
+    first = prepared(learnable, folder=tmp_path, epochs=2).run().state_dict()
+    again = prepared(learnable, folder=tmp_path, epochs=2).run().state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert len(curves(tmp_path)) == 2
+
+
+def test_the_checkpoint_of_another_network_is_refused(learnable: list[Example], tmp_path: Path) -> None:
+    prepared(learnable, folder=tmp_path, epochs=1).run()
+    other = prepared(learnable, folder=tmp_path, network=SMALL | {"width": 32})
+    with pytest.raises(CheckpointInvalid, match="no checkpoint of this run"):
+        other.run(resume=True)
+    (tmp_path / CHECKPOINT_FILE).write_bytes(b"half a file")
+    with pytest.raises(CheckpointInvalid):
+        prepared(learnable, folder=tmp_path).run(resume=True)
+
+
+def test_half_precision_trains_as_well(learnable: list[Example]) -> None:
+    network, losses = trained(learnable, precision="bfloat16", epochs=4)
+    assert losses[-1] < losses[0]
+    assert next(network.parameters()).dtype == torch.float32
+
+
+def test_augmented_copies_and_originals_are_shown_alike(learnable: list[Example]) -> None:
+    copies = [replace(clip, variant="noise") for clip in learnable[:16]]
+    assert prepared([*learnable, *copies])._set.steps_per_epoch() == 4

@@ -18,7 +18,7 @@ from model.bundle import CARD_FILE, FACTS_FILE, Bundle, calibrated
 from model.labels import EMOTIONS
 from training.__main__ import main
 from training.export import network_of
-from training.trainer import predict_logits
+from training.inference import predict_logits
 
 Samples = npt.NDArray[np.float32]
 
@@ -54,8 +54,8 @@ class Scene:
     root: Path
 
     def options(self) -> list[str]:
-        named = {"experiment": "drawn.toml", "data": "data", "cache": "cache"}
-        return [word for name, path in named.items() for word in (f"--{name}", str(self.root / path))]
+        folders = [word for name in ("data", "cache") for word in (f"--{name}", str(self.root / name))]
+        return [str(self.root / "drawn.toml"), *folders]
 
 
 def rows_of_clips(folder: Path, recordings: Mapping[str, Samples]) -> list[dict[str, Any]]:
@@ -105,10 +105,10 @@ def test_training_goes_from_corpora_to_a_bundle_and_evaluating_again_trains_noth
     out.mkdir(parents=True)
     (out / "stale.txt").write_text("of an older bundle")
 
-    assert main(["train", "--version", "1.2.3", "--out", str(out), *scene.options()]) == 0
+    assert main(["export", *scene.options(), "--version", "1.2.3", "--out", str(out)]) == 0
     output = capsys.readouterr()
     assert "skipped casia/silent: no speech found" in output.err
-    assert "leave one speaker out" in output.out
+    assert "unweighted average recall" in output.out
 
     bundle = Bundle.load(out)
     assert not (out / "stale.txt").exists()
@@ -130,17 +130,57 @@ def test_training_goes_from_corpora_to_a_bundle_and_evaluating_again_trains_noth
     assert {path.stat().st_mode for path in out.iterdir()} == {(scene.root / "plain").stat().st_mode}
 
     (runs,) = (scene.root / "cache" / "runs").iterdir()
-    kept = {path.name: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")}
-    assert set(kept) == {"agnes.safetensors", "all.safetensors", "berta.safetensors"}
-    lines = [json.loads(line) for line in (runs / "agnes.predictions.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert {line["speaker"] for line in lines} == {"agnes"}
+    kept = {path.parent.name: path.stat().st_mtime_ns for path in runs.glob("*/network.safetensors")}
+    assert set(kept) == {"agnes", "all", "berta"}
+    assert not list(runs.glob("*/checkpoint.safetensors"))
+    rows = (runs / "agnes" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = [json.loads(line) for line in rows]
+    assert {(line["speaker"], line["fold"], line["seed"]) for line in lines} == {("agnes", "agnes", 0)}
     assert sum(line["view"] == "both" for line in lines) == 6
 
-    assert main(["evaluate", "--json", *scene.options()]) == 0
+    assert main(["evaluate", *scene.options(), "--json"]) == 0
     evaluation = json.loads(capsys.readouterr().out)
     assert set(evaluation["recall"]) == {"agnes", "berta"}
     assert evaluation == json.loads((out / FACTS_FILE).read_text(encoding="utf-8"))["metrics"]
-    assert {path.name: path.stat().st_mtime_ns for path in runs.glob("*.safetensors")} == kept
+    assert {path.parent.name: path.stat().st_mtime_ns for path in runs.glob("*/network.safetensors")} == kept
+
+    page = scene.root / "report" / "report.html"
+    assert main(["report", *scene.options(), "--out", str(page), "--against-set", "contrast.alpha=0"]) == 0
+    printed = capsys.readouterr().out
+    assert "drawn.toml contrast.alpha=0" in " ".join(printed.split())
+    assert "One speaker left out at a time" in page.read_text(encoding="utf-8")
+    assert (page.parent / "metrics.json").is_file()
+
+
+def test_seeds_and_folds_are_trained_side_by_side(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = [
+        "--set",
+        "epochs=1",
+        "--set",
+        "name=twins",
+        "--set",
+        "text_corpora=[]",
+        "--set",
+        "augmentation=['noise']",
+    ]
+    assert main(["train", *scene.options(), *changes, "--seeds", "2", "--jobs", "2"]) == 0
+    assert capsys.readouterr().out.count("unweighted average recall") == 2
+    runs = [path for path in (scene.root / "cache" / "runs").iterdir() if path.name.startswith("twins")]
+    assert len(runs) == 2
+    assert sorted(path.parent.name for run in runs for path in run.glob("*/network.safetensors")) == [
+        "agnes",
+        "agnes",
+        "berta",
+        "berta",
+    ]
+
+
+def test_a_dry_run_shows_the_choices_and_every_module_and_needs_no_corpus(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "experiments/vcemo.toml", "--dry-run", "--set", "network.width=64"]) == 0
+    printed = capsys.readouterr().out
+    assert '"learning_rate": 1e-05' in printed
+    for word in ("fusion1", "fusion2", "projector", "parameters", "CoAttention", "8 x 64"):
+        assert word in printed
 
 
 def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,8 +188,8 @@ def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     printed = capsys.readouterr().out
-    assert "python -m training train --experiment tiny --out /tmp/tiny-bundle" in printed
-    for command in ("train", "evaluate", "extract", "export-bert"):
+    assert "python -m training train experiments/vcemo.toml --dry-run" in printed
+    for command in ("prepare", "train", "evaluate", "report", "extract", "export", "export-bert"):
         assert command in printed
 
 
@@ -157,7 +197,7 @@ def test_the_help_of_a_command_names_its_options(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     printed = capsys.readouterr().out
-    for option in ("--experiment", "--data", "--cache", "--out", "--version"):
+    for option in ("--set", "--data", "--cache", "--seeds", "--jobs", "--resume", "--dry-run"):
         assert option in printed
 
 
@@ -167,7 +207,7 @@ def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_an_unknown_experiment_is_one_line_and_exit_code_one(capsys: pytest.CaptureFixture[str]) -> None:
-    printed = complaint(["train", "--experiment", "huge"], capsys)
+    printed = complaint(["train", "huge"], capsys)
     assert printed.startswith("error: no experiment 'huge'; known: default,")
 
 

@@ -1,9 +1,7 @@
-"""Command line of training: ``python -m training train``, ``evaluate``, ``extract``, ``export-bert``."""
+"""Command line of training: ``python -m training COMMAND --help``."""
 
 import argparse
-import datetime
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,109 +9,52 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from model.assets import AssetStore, default_cache
-from model.bundle import BundleFacts
-from model.errors import VcemoError
-from model.features import FeatureConfig
-from model.labels import EMOTIONS
-from model.processors import usable_processors
-from training.card import model_card
-from training.corpora.catalog import corpus_named
-from training.evaluation import Evaluation, print_evaluation
-from training.experiment import Experiment, load_experiment
-from training.export import write_bundle
-from training.sentence_export import export_bert
-from training.workshop import Workshop
+from model.assets import default_cache
+from model.errors import TrainingInterrupted, VcemoError
+from training import commands
 
 _EXAMPLES = """\
 examples:
-  python -m training train                         train, evaluate, export the bundle that ships
-  python -m training train --experiment tiny --out /tmp/tiny-bundle
-  python -m training evaluate                      recall by speaker left out, and the controls
-  python -m training evaluate --json               the same as JSON
-  python -m training extract                       only compute the features of the corpora
+  python -m training prepare casia --root ~/CASIA --out ../shared/data/casia
+  python -m training train                             the recipe that ships: every fold, then the figures
+  python -m training train experiments/vcemo.toml --dry-run
+  python -m training train paper_casia --seeds 3 --jobs 2 --set contrast.alpha=0
+  torchrun --nproc-per-node 2 -m training train paper_casia
+  python -m training evaluate --json                   recall by speaker left out, and the controls
+  python -m training report paper_casia --seeds 3 --against paper_casia --against-set contrast.alpha=0
+  python -m training export --out artifacts/vcemo-whisper-zh
   python -m training export-bert --model ./bert-base-chinese --out ./bert-onnx
 
 Corpora are read below --data, else $VCEMO_DATA, else ../shared/data. Features and networks are kept in
 --cache, else $VCEMO_CACHE, else .cache/vcemo of your home folder; what is there is not computed again.
 """
-_GOLDEN_LICENCE = "a voice prompt of Asterisk, spoken by Allison Smith, CC BY-SA 3.0 (Digium, Inc.)."
+
+_COMMANDS = {
+    "prepare": commands.prepare,
+    "extract": commands.extract,
+    "train": commands.train,
+    "evaluate": commands.evaluate,
+    "report": commands.report,
+    "export": commands.export,
+    "export-bert": commands.export_bert,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code."""
+    """Run one command; return the exit code: 1 on an error, 143 where a signal stopped a run."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=True)
+    # The networks are small: on a busy machine the barriers of two threads made them seven times slower than one.
+    torch.set_num_threads(1)
     try:
-        if options.command == "export-bert":
-            config = export_bert(options.model, options.out, pooling=options.pooling, max_tokens=options.max_tokens)
-            console.print(f"wrote {options.out}: {config}")
-            return 0
-        # The network is small: on a busy machine the barriers of two threads made it seven times slower than one.
-        torch.set_num_threads(1)
-        workshop = _workshop(options, console)
-        corpora = workshop.corpora()
-        if options.command == "extract":
-            console.print(f"{len(corpora.clips)} utterances and {len(corpora.texts)} texts are in {workshop.cache}")
-            return 0
-        evaluation = workshop.evaluation(corpora)
-        if options.command == "evaluate" and options.json:
-            Console().print_json(data=evaluation.to_json())
-        else:
-            print_evaluation(evaluation, Console())
-        if options.command == "train":
-            network = workshop.network(corpora, left_out=None)
-            facts = _facts(workshop, evaluation, version=options.version)
-            card = model_card(facts=facts, evaluation=evaluation, corpora=facts.corpora, golden_licence=_GOLDEN_LICENCE)
-            write_bundle(
-                options.out, network=network, facts=facts, card=card, assets=workshop.assets, threads=workshop.threads
-            )
-            console.print(f"wrote {options.out}; try: python -m model recognize RECORDING --bundle {options.out}")
+        _COMMANDS[options.command](options, console)
+    except TrainingInterrupted as error:
+        console.print(error.message, highlight=False, markup=False)
+        return 143
     except (VcemoError, ValueError) as error:
         console.print(f"error: {error}", style="red", highlight=False, markup=False)
         return 1
     return 0
-
-
-def _workshop(options: argparse.Namespace, console: Console) -> Workshop:
-    return Workshop(
-        experiment=load_experiment(options.experiment),
-        features=FeatureConfig(),
-        data=options.data,
-        cache=options.cache,
-        assets=AssetStore(options.cache),
-        threads=usable_processors(),
-        console=console,
-    )
-
-
-def _facts(workshop: Workshop, evaluation: Evaluation, *, version: str) -> BundleFacts:
-    experiment: Experiment = workshop.experiment
-    names = [*experiment.corpora, *experiment.text_corpora]
-    corpora = [corpus_named(name) for name in dict.fromkeys(names)]
-    return BundleFacts(
-        name=f"vcemo-{experiment.preset}-zh",
-        version=version,
-        labels=EMOTIONS,
-        features=workshop.features,
-        network=experiment.network_config.to_json(),
-        assets=workshop.asset_checksums,
-        golden_audio={},
-        temperature=evaluation.temperature,
-        metrics=evaluation.to_json(),
-        corpora=[{"name": corpus.name, "title": corpus.title, "licence": corpus.licence} for corpus in corpora],
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        git_commit=_git_commit(),
-    )
-
-
-def _git_commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
-    except FileNotFoundError:  # an image without git
-        return "unknown"
-    return found.stdout.strip() or "unknown"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,28 +64,72 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    train = commands.add_parser("train", help="train, evaluate and export a bundle")
-    train.add_argument("--out", type=Path, default=Path("artifacts/vcemo-whisper-zh"), help="folder of the bundle")
-    train.add_argument("--version", default="0.1.0", help="version of the bundle (default %(default)s)")
-    evaluate = commands.add_parser("evaluate", help="leave one speaker out: recall, controls, calibration")
+    add = parser.add_subparsers(dest="command", required=True).add_parser
+    _add_prepare(add("prepare", help="a corpus as it was downloaded -> manifest, transcripts, cached features"))
+    _add_experiment(add("extract", help="compute the features of an experiment's corpora"))
+    train = add("train", help="train every fold of an experiment, and judge each on who was left out")
+    _add_experiment(train)
+    _add_training(train)
+    train.add_argument("--dry-run", action="store_true", help="print the configuration and the network; train nothing")
+    train.add_argument("--fold", help="train only this one, such as a speaker; 'all' leaves nobody out")
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint of a run that was stopped")
+    evaluate = add("evaluate", help="recall by fold, controls, calibration")
+    _add_experiment(evaluate)
+    _add_training(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print JSON")
-    extract = commands.add_parser("extract", help="compute the features of the corpora")
-    for command in (train, evaluate, extract):
-        _add_common(command)
-    bert = commands.add_parser("export-bert", help="a BERT folder of transformers -> ONNX sentence encoder")
-    bert.add_argument("--model", required=True, help="folder, or a name on the hub such as bert-base-chinese")
-    bert.add_argument("--out", type=Path, required=True, help="folder to write model.onnx and tokenizer.json to")
-    bert.add_argument("--pooling", choices=("cls", "mean"), default="cls", help="sentence vector (default cls)")
-    bert.add_argument("--max-tokens", type=int, default=128, help="longest input (default %(default)s)")
+    report = add("report", help="an HTML page with figures, intervals and plots")
+    _add_experiment(report)
+    _add_training(report)
+    report.add_argument("--out", type=Path, default=Path("report.html"), help="file to write (default %(default)s)")
+    report.add_argument("--against", help="another experiment on the same clips, compared pair by pair")
+    report.add_argument("--against-set", action="append", default=[], metavar="KEY=VALUE", help="its changes")
+    export = add("export", help="train on everyone, and seal the bundle that is served")
+    _add_experiment(export)
+    _add_training(export)
+    export.add_argument("--out", type=Path, default=Path("artifacts/vcemo-whisper-zh"), help="folder of the bundle")
+    export.add_argument("--version", default="0.2.0", help="version of the bundle (default %(default)s)")
+    _add_bert(add("export-bert", help="a BERT folder of transformers -> ONNX sentence encoder"))
     return parser
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
+def _add_experiment(command: argparse.ArgumentParser) -> None:
+    command.add_argument("experiment", nargs="?", default="default", help="name or .toml file (default %(default)s)")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one choice, such as contrast.alpha=0; may be repeated",
+    )
+    command.add_argument("--bert", type=Path, help="folder that export-bert wrote, where the experiment reads a BERT")
+    _add_folders(command)
+
+
+def _add_training(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seeds", type=int, default=1, help="how many seeds, from the experiment's own upwards")
+    command.add_argument("--jobs", type=int, default=1, help="folds trained side by side, one thread each")
+    command.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
+
+
+def _add_folders(command: argparse.ArgumentParser) -> None:
     data = Path(os.environ.get("VCEMO_DATA", "../shared/data"))
-    command.add_argument("--experiment", default="default", help="name or .toml file (default %(default)s)")
     command.add_argument("--data", type=Path, default=data, help="folder of the corpora (now %(default)s)")
     command.add_argument("--cache", type=Path, default=default_cache(), help="cache folder (now %(default)s)")
+
+
+def _add_prepare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("corpus", help="which published layout: casia, esd, iemocap, ..., or plain for JSONL and CSV")
+    command.add_argument("--root", type=Path, required=True, help="the corpus as it was unpacked; for plain, the file")
+    command.add_argument("--out", type=Path, help="folder of the manifest (default DATA/CORPUS)")
+    command.add_argument("--limit", type=int, help="keep this many clips, evenly over the corpus")
+    _add_folders(command)
+
+
+def _add_bert(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", required=True, help="folder, or a name on the hub such as bert-base-chinese")
+    command.add_argument("--out", type=Path, required=True, help="folder to write model.onnx and tokenizer.json to")
+    command.add_argument("--pooling", choices=("cls", "mean"), default="cls", help="sentence vector (default cls)")
+    command.add_argument("--max-tokens", type=int, default=128, help="longest input (default %(default)s)")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from model.features import FeatureConfig, Features, collate
-from model.labels import emotion_index
 from training.experiment import Experiment
 from training.feature_cache import Example
 
@@ -77,7 +76,7 @@ class TrainingSet:
 
     def _batch(self, examples: Sequence[Example], generator: np.random.Generator) -> Batch:
         features = [self._varied(example, generator) for example in examples]
-        labels = np.array([emotion_index(label_of(example)) for example in examples], dtype=np.int64)
+        labels = np.array([self._experiment.emotions.index(label_of(one)) for one in examples], dtype=np.int64)
         return Batch(inputs=collate(features, config=self._features), labels=labels)
 
     def _varied(self, example: Example, generator: np.random.Generator) -> Features:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,10 @@ from rich.table import Table
 
 from model.bundle import calibrated
 from model.features import FeatureConfig
-from model.labels import EMOTIONS, emotion_index
 from model.network import VcemoNetwork
 from training.dataset import label_of
 from training.feature_cache import Example
-from training.folds import Prediction, predictions
+from training.inference import predict_logits
 from training.metrics import (
     Interval,
     bootstrap_interval,
@@ -25,29 +25,30 @@ from training.metrics import (
     macro_f1,
     negative_log_likelihood,
 )
-from training.trainer import predict_logits
+from training.predictions import VIEWS, Prediction, predictions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldResult:
-    """One speaker left out. views: predictions by what the network was shown."""
+    """One fold's test part, named after who was left out. views: predictions by what the network was shown."""
 
-    speaker: str
+    name: str
     views: Mapping[str, Sequence[Prediction]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """Every figure of the model card; recalls are unweighted averages over the six emotions."""
+    """Every figure of the model card; recalls are unweighted averages over the emotions."""
 
     corpus: str
+    emotions: Sequence[str]
     recall: Mapping[str, Interval]
-    """By speaker left out; sound and transcript together, as served."""
+    """By who was left out; sound and transcript together, as served."""
     mean_recall: float
     mean_recall_sound_only: float
     macro_f1: float
     control_transcripts_only: float | None
-    """None where no speaker left out has a transcript to be trusted."""
+    """None where no clip of those left out has a transcript to be trusted."""
     control_shuffled_audio: float
     recall_by_emotion: Mapping[str, float]
     confusion: Sequence[Sequence[int]]
@@ -63,12 +64,17 @@ class Evaluation:
 
 
 def fold_result(
-    network: VcemoNetwork, examples: Sequence[Example], *, speaker: str, features: FeatureConfig
+    network: VcemoNetwork,
+    examples: Sequence[Example],
+    *,
+    name: str,
+    features: FeatureConfig,
+    emotions: Sequence[str],
 ) -> FoldResult:
-    """Predict the clips of the speaker left out: both modalities, each alone, and with the audio shuffled."""
-    views = {view: predictions(network, examples, features=features, view=view) for view in ("both", "sound", "text")}
-    views["shuffled"] = predictions(network, shuffled_audio(examples), features=features, view="both")
-    return FoldResult(speaker=speaker, views=views)
+    """Predict the clips that were left out: both modalities, each alone, and with the audio shuffled."""
+    predict = partial(predictions, network, features=features, emotions=emotions)
+    views = {view: predict(examples, view=view) for view in VIEWS}
+    return FoldResult(name=name, views=views | {"shuffled": predict(shuffled_audio(examples))})
 
 
 def shuffled_audio(examples: Sequence[Example], *, seed: int = 0) -> list[Example]:
@@ -83,23 +89,26 @@ def shuffled_audio(examples: Sequence[Example], *, seed: int = 0) -> list[Exampl
     ]
 
 
-def evaluate(folds: Sequence[FoldResult], *, corpus: str, text_macro_f1: float | None) -> Evaluation:
-    """Compute every figure; the temperature is fitted on speakers left out, and checked across them."""
+def evaluate(
+    folds: Sequence[FoldResult], *, corpus: str, emotions: Sequence[str], text_macro_f1: float | None
+) -> Evaluation:
+    """Compute every figure; the temperature is fitted on those left out, and checked across folds."""
     everyone = [one for fold in folds for one in fold.views["both"]]
     truth, logits = _truth(everyone), _logits(everyone)
     predicted = logits.argmax(1)
-    counts = confusion(truth, predicted, num_classes=len(EMOTIONS))
+    counts = confusion(truth, predicted, num_classes=len(emotions))
     temperature = fit_temperature(logits, truth)
     held_out = _cross_calibrated(folds)
     return Evaluation(
         corpus=corpus,
-        recall={fold.speaker: _interval(fold.views["both"]) for fold in folds},
+        emotions=emotions,
+        recall={fold.name: _interval(fold.views["both"]) for fold in folds},
         mean_recall=_mean_recall(folds, "both"),
         mean_recall_sound_only=_mean_recall(folds, "sound"),
         macro_f1=macro_f1(truth, predicted),
         control_transcripts_only=_mean_recall(folds, "text") if any(fold.views["text"] for fold in folds) else None,
         control_shuffled_audio=_mean_recall(folds, "shuffled"),
-        recall_by_emotion={name: float(counts[k, k] / max(1, counts[k].sum())) for k, name in enumerate(EMOTIONS)},
+        recall_by_emotion={name: float(counts[k, k] / max(1, counts[k].sum())) for k, name in enumerate(emotions)},
         confusion=counts.tolist(),
         temperature=temperature,
         calibration_error_before=expected_calibration_error(calibrated(logits, 1.0), truth),
@@ -109,17 +118,19 @@ def evaluate(folds: Sequence[FoldResult], *, corpus: str, text_macro_f1: float |
     )
 
 
-def text_score(network: VcemoNetwork, texts: Sequence[Example], *, features: FeatureConfig) -> float:
+def text_score(
+    network: VcemoNetwork, texts: Sequence[Example], *, features: FeatureConfig, emotions: Sequence[str]
+) -> float:
     """Macro F1 over texts that were not trained on."""
-    truth = np.array([emotion_index(label_of(text)) for text in texts])
+    truth = np.array([emotions.index(label_of(text)) for text in texts])
     return macro_f1(truth, predict_logits(network, [text.features for text in texts], config=features).argmax(1))
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """Print what the model card says."""
-    chance = 1 / len(EMOTIONS)
-    table = Table(title=f"{evaluation.corpus}: leave one speaker out, unweighted average recall, sound and transcript")
-    table.add_column("speaker left out")
+    chance = 1 / len(evaluation.emotions)
+    table = Table(title=f"{evaluation.corpus}: unweighted average recall, sound and transcript")
+    table.add_column("left out")
     table.add_column("recall [95 % interval]", justify="right")
     for speaker, interval in evaluation.recall.items():
         table.add_row(speaker, str(interval))
@@ -134,7 +145,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print(f"recall by emotion: {by_emotion}")
     console.print(
         f"calibration error {evaluation.calibration_error_before:.3f} before, "
-        f"{evaluation.calibration_error_after:.3f} after a temperature fitted on the other speakers "
+        f"{evaluation.calibration_error_after:.3f} after a temperature fitted on the other folds "
         f"(shipped: {evaluation.temperature:.2f})"
     )
     if evaluation.text_macro_f1 is not None:

@@ -1,63 +1,155 @@
-"""What a training run is: one frozen configuration, read from TOML."""
+"""What a training run is: one frozen configuration, read from TOML and the command line."""
 
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from model.features import FeatureConfig
+from model.labels import EMOTIONS
 from model.network import NetworkConfig
+from training.augmentation import Operation
+
+_STRICT: Final = ConfigDict(extra="forbid")
+_FOUR: Final = ("angry", "happy", "neutral", "sad")
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, config=_STRICT)
+class Contrast:
+    """The supervised contrastive loss (VCEMO §3.4, §3.5)."""
+
+    alpha: Annotated[float, Field(ge=0)] = 0.1
+    """Its weight: (CE + alpha SupCon) / (1 + alpha); 0 trains with cross entropy alone."""
+    temperature: Positive = 0.1
+    """1 in the paper, which is legal but weak: unit vectors leave .8 nat between collapse and perfection."""
+    queue_size: Annotated[int, Field(ge=0)] = 0
+    """Keys of earlier batches that are contrasted with as well (MoCo); 0 keeps to the batch. IEMOCAP: 16384."""
+    momentum: Share = 0.99
+    """Of the key encoder's weights. MoCo's .999 would leave 42 % of the initial weights after IEMOCAP's 900 steps."""
+    two_passes: bool = False
+    """Run every batch twice: dropout makes two views of a sample (VCEMO §3.5, IEMOCAP)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=_STRICT)
+class Protocol:
+    """Who trains, who selects, who is tested."""
+
+    kind: Literal["speakers", "sessions", "split"] = "speakers"
+    """Leave one speaker, or one session, of ``corpus`` out at a time; or one division into 8/1/1."""
+    corpus: str = "casia"
+    """Corpus that is tested; the others are always trained on."""
+    dev: Literal["none", "own", "test"] = "none"
+    """What selects the best epoch: nothing (a fixed schedule), another speaker or session, or the test part itself.
+
+    ``test`` is what many papers do and is worth points that are not there; reports say so.
+    """
+    paper_random: bool = False
+    """Divide 8/1/1 by utterance, as the paper does not rule out; else whole speakers are divided."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=_STRICT)
 class Experiment:
     """Every choice of a run; TOML files in ``training/experiments`` give some, these defaults the rest."""
 
     name: str = "default"
-    preset: Literal["paper", "whisper"] = "whisper"
+    preset: Literal["paper", "mcan", "whisper"] = "whisper"
     network: Mapping[str, Any] = field(default_factory=dict)
     """Changes to the preset's :class:`NetworkConfig`."""
-    corpora: Mapping[str, float] = field(default_factory=dict)
-    """Audio corpora, and how many times an epoch shows each clip."""
+    features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Changes to :class:`FeatureConfig`, by room: speech, mel, words, sentence, segment."""
+    protocol: Protocol = field(default_factory=Protocol)
+    labels: Literal[4, 6] = 6
+    """Six emotions, or angry, happy, neutral and sad (VCEMO §4.2)."""
+    corpora: Mapping[str, Annotated[float, Field(ge=0)]] = field(default_factory=dict)
+    """Audio corpora (names, or paths of manifests), and how many times an epoch shows each clip."""
+    text: Literal["asr", "gold"] = "asr"
+    """Whose words: what the recogniser wrote, or the corpus's transcripts."""
     text_corpora: tuple[str, ...] = ()
-    texts_per_clip: float = 0.5
+    texts_per_clip: Annotated[float, Field(ge=0)] = 0.5
     """Text-only examples drawn each epoch, for each clip shown."""
-    test_corpus: str = "casia"
-    """Corpus whose speakers are left out one by one."""
-    max_clips: int | None = None
+    augmentation: tuple[Operation, ...] = ()
+    """One extra copy of every training clip for each operation (VCEMO §3.5); text is kept."""
+    max_clips: Annotated[int, Field(ge=1)] | None = None
     """Keep this many clips and texts of each corpus: quick runs only."""
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 5e-4
-    weight_decay: float = 1e-2
-    warmup_share: float = 0.1
-    label_smoothing: float = 0.1
-    contrast_alpha: float = 0.1
-    contrast_temperature: float = 0.1
-    own_text_probability: float = 0.5
+    epochs: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many epochs without a better recall on the dev part."""
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    optimiser: Literal["adam", "adamw"] = "adamw"
+    """``adam`` couples weight decay to the gradient, as the paper's does."""
+    learning_rate: Positive = 5e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_share: Share = 0.1
+    max_gradient_norm: Positive | None = 1.0
+    label_smoothing: Share = 0.1
+    contrast: Contrast = field(default_factory=Contrast)
+    own_text_probability: Share = 0.5
     """How often a clip keeps the transcript of its own."""
-    paired_text_probability: float = 0.2
+    paired_text_probability: Share = 0.2
     """How often a clip of the training part gets a text of the same label from the text corpora instead."""
-    time_mask_share: float = 0.15
+    time_mask_share: Share = 0.15
     """Longest stretch of states and mel that is blanked in training, as a share of the utterance."""
-    seed: int = 0
+    shuffle_labels: bool = False
+    """Negative control: training labels are dealt out at random, and recall must fall to chance."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the forward pass; half precision is for GPUs."""
+    seed: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2:
-            raise ValueError(f"epochs {self.epochs} must be >= 1 and batch_size {self.batch_size} >= 2")
-        if self.corpora and self.test_corpus not in self.corpora:
-            raise ValueError(f"test_corpus {self.test_corpus!r} is not among corpora: {', '.join(self.corpora)}")
+        if self.corpora and self.protocol.corpus not in self.corpora:
+            raise ValueError(
+                f"protocol.corpus {self.protocol.corpus!r} is not among corpora: {', '.join(self.corpora)}"
+            )
         if self.own_text_probability + self.paired_text_probability > 1:
             raise ValueError("own_text_probability and paired_text_probability add up to more than 1")
+        if self.patience is not None and self.protocol.dev == "none" and self.protocol.kind != "split":
+            raise ValueError("patience needs a dev part: set protocol.dev")
+        _ = self.feature_config
+        known = {each.name for each in fields(NetworkConfig)}
+        if unknown := sorted(set(self.network) - known):
+            raise ValueError(f"network has unknown fields {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The labels that are told apart, in the order of the logits."""
+        return EMOTIONS if self.labels == len(EMOTIONS) else _FOUR
 
     @property
     def network_config(self) -> NetworkConfig:
         """The network that this run trains."""
+        features = self.feature_config
+        sizes = {
+            "num_classes": self.labels,
+            "num_mels": features.mel.num_mels,
+            "state_dimension": features.state_dimension,
+            "word_dimension": features.words.dimension,
+            "sentence_dimension": features.sentence.dimension,
+        }
         changes = {key: tuple(value) if isinstance(value, list) else value for key, value in self.network.items()}
-        return NetworkConfig.preset_named(self.preset, **changes)
+        return NetworkConfig.preset_named(self.preset, **(sizes | changes))
+
+    @property
+    def feature_config(self) -> FeatureConfig:
+        """What the network sees: the service's own configuration, with this run's changes."""
+        document = FeatureConfig().to_json()
+        for room, changes in self.features.items():
+            if room not in document or not isinstance(document[room], dict):
+                rooms = sorted(name for name, value in document.items() if isinstance(value, dict))
+                raise ValueError(f"features has no room {room!r}; known are {', '.join(rooms)}")
+            if unknown := sorted(set(changes) - set(document[room])):
+                raise ValueError(f"features.{room} has unknown fields {', '.join(unknown)}")
+            document[room] |= changes
+        return FeatureConfig.from_json(document)
 
     @property
     def digest(self) -> str:
@@ -66,28 +158,49 @@ class Experiment:
         return hashlib.sha256(document.encode()).hexdigest()[:12]
 
 
-def load_experiment(name: str) -> Experiment:
-    """Read an experiment by its name in ``training/experiments``, or by the path of a TOML file.
+def load_experiment(name: str, *, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment by its name or path in ``training/``, or by the path of any TOML file.
+
+    overrides: ``key=value`` with dots for sections and TOML's values, such as ``contrast.alpha=0``; a value
+    that is no TOML is taken as text.
 
     Raises:
-        ValueError: there is no such experiment, or it has an unknown field.
+        ValueError: there is no such experiment, or it has an unknown field or a value that cannot be.
     """
+    document = tomllib.loads(_text_of(name))
+    for override in overrides:
+        _set(document, override)
+    try:
+        return TypeAdapter(Experiment).validate_python(document)
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']} (it is {one['input']!r})" for one in error.errors()
+        )
+        raise ValueError(f"experiment {name}: {'; '.join(problems)}") from error
+
+
+def _text_of(name: str) -> str:
+    folder = resources.files("training") / "experiments"
+    known = sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
     path = Path(name)
     if path.suffix == ".toml" and path.is_file():
-        text = path.read_text(encoding="utf-8")
-    else:
-        folder = resources.files("training") / "experiments"
-        known = sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
-        if name not in known:
-            raise ValueError(f"no experiment {name!r}; known: {', '.join(known)}, or the path of a .toml file")
-        text = (folder / f"{name}.toml").read_text(encoding="utf-8")
-    document = tomllib.loads(text)
-    unknown = set(document) - {each.name for each in fields(Experiment)}
-    unknown |= {f"network.{key}" for key in document.get("network", {})} - {
-        f"network.{each.name}" for each in fields(NetworkConfig)
-    }
-    if unknown:
-        raise ValueError(f"experiment {name} has unknown fields: {', '.join(sorted(unknown))}")
-    if "text_corpora" in document:
-        document["text_corpora"] = tuple(document["text_corpora"])
-    return Experiment(**document)
+        return path.read_text(encoding="utf-8")
+    short = name.removeprefix("experiments/").removesuffix(".toml")
+    if short in known:
+        return (folder / f"{short}.toml").read_text(encoding="utf-8")
+    raise ValueError(f"no experiment {name!r}; known: {', '.join(known)}, or the path of a .toml file")
+
+
+def _set(document: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise ValueError(f"{override!r} is not of the form key=value")
+    *sections, key = path.strip().split(".")
+    for section in sections:
+        document = document.setdefault(section, {})
+        if not isinstance(document, dict):
+            raise ValueError(f"{override!r}: {section} is a value and holds no fields")
+    try:
+        document[key] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        document[key] = text.strip()

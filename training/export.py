@@ -23,15 +23,17 @@ from model.bundle import (
     GOLDEN_AUDIO_TOLERANCE,
     GOLDEN_FILE,
     NETWORK_FILE,
+    SENTENCE_ENCODER_FOLDER,
     BundleFacts,
     calibrated,
     sealed_files,
 )
 from model.errors import BundleInvalid, GoldenMismatch
-from model.features import Features, collate
+from model.features import FeatureConfig, Features, collate
 from model.network import NetworkConfig, VcemoNetwork
 from model.recognizer import EmotionRecognizer
-from training.trainer import as_tensors, save_network
+from training.inference import as_tensors
+from training.weights import save_network
 
 WEIGHTS_FILE = "network.safetensors"
 """The same network for torch; serving does not read it."""
@@ -99,8 +101,8 @@ def write_bundle(
         draft.mkdir()
         save_network(network, draft / WEIGHTS_FILE)
         if sentence_encoder is not None:
-            shutil.copytree(sentence_encoder, draft / "sentence_encoder")
-        batch = collate(_golden_features(facts), config=facts.features)
+            shutil.copytree(sentence_encoder, draft / SENTENCE_ENCODER_FOLDER)
+        batch = collate(golden_features(facts.features), config=facts.features)
         export_network(network, draft / NETWORK_FILE, example=batch)
         with torch.inference_mode():
             logits = network(**as_tensors(batch)).numpy()
@@ -156,10 +158,9 @@ def _golden_audio(
     return kept
 
 
-def _golden_features(facts: BundleFacts, *, count: int = 6, seed: int = 0) -> list[Features]:
+def golden_features(config: FeatureConfig, *, count: int = 6, seed: int = 0) -> list[Features]:
     """Draw features of every modality and several lengths; a golden case must not carry a corpus's speech."""
     generator = np.random.default_rng(seed)
-    config = facts.features
 
     def normal(*shape: int) -> Any:
         return generator.normal(size=shape).astype(np.float32)

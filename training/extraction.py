@@ -1,23 +1,35 @@
-"""Clips in, examples out: the front end of the service run over a corpus, in batches."""
+"""Clips in, examples out: the front end of the service run over a corpus, in shards that are kept."""
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
 from rich.progress import Progress
 
 from model.acoustic import log_mel
-from model.audio import decode_audio
+from model.audio import SAMPLE_RATE_HZ, decode_audio
 from model.errors import AudioError
-from model.features import FeatureConfig, FeatureExtractor, Features
+from model.features import Array, FeatureConfig, FeatureExtractor, Features
 from model.segment import Utterance, find_utterances
 from model.speech import SpeechRecognizer
+from training.augmentation import Operation, augmented
 from training.corpora.catalog import corpus_named
 from training.corpora.manifest import Clip
-from training.feature_cache import Example, cache_path, load_examples, save_examples
+from training.feature_cache import Example, Shard, load_shard, save_shard, shard_path, sharded, without_text
 
-_BATCH_SIZE = 8
+NO_SPEECH: Final = "no speech found"
+"""Why a recording gives no example where nothing is wrong with the file."""
+NO_TEXT: Final = "no_text"
+"""Status of an example whose corpus gives it no transcript, where gold text was asked for."""
+
+_BATCH_SIZE: Final = 8
+_CLIPS_PER_LINE: Final = 1024
 
 
 class Extraction:
@@ -50,76 +62,212 @@ class Extraction:
     def _features(self) -> FeatureExtractor:
         return self._load_features()
 
-    def examples(self, corpus: str, *, progress: Progress | None = None) -> list[Example]:
-        """Return every utterance of a corpus, from the cache where it is known.
+    def examples(
+        self,
+        corpus: str,
+        *,
+        progress: Progress | None = None,
+        text: Literal["asr", "gold"] = "asr",
+        operation: Operation | None = None,
+        seed: int = 0,
+    ) -> list[Example]:
+        """Return every utterance of a corpus, given by name or manifest: see :meth:`examples_of`.
 
         Raises:
             CorpusError: the corpus is missing or malformed.
         """
-        clips = corpus_named(corpus).read(self._data)
-        path = cache_path(self._cache, corpus=corpus, clips=clips, config=self.config, assets=self._assets)
-        if not path.is_file():
-            save_examples(path, self._extract(corpus, clips, progress))
-        return load_examples(path, clips)
+        found = corpus_named(corpus)
+        clips = found.read(self._data)
+        return self.examples_of(found.name, clips, progress=progress, text=text, operation=operation, seed=seed)
 
-    def _extract(self, corpus: str, clips: Sequence[Clip], progress: Progress | None) -> list[Example]:
-        task = progress.add_task(f"features of {corpus}", total=len(clips)) if progress else None
-        examples: list[Example] = []
-        for start in range(0, len(clips), 64):
-            chunk = clips[start : start + 64]
-            examples += self._of_texts(chunk) if chunk[0].audio is None else self._of_recordings(chunk)
+    def examples_of(
+        self,
+        corpus: str,
+        clips: Sequence[Clip],
+        *,
+        progress: Progress | None = None,
+        text: Literal["asr", "gold"] = "asr",
+        operation: Operation | None = None,
+        seed: int = 0,
+    ) -> list[Example]:
+        """Return every utterance of the clips, from the cache where it is known, in the order of the clips.
+
+        text: ``gold`` takes the words from the clip instead of the recogniser, where the clip has exactly one
+            utterance (nothing says which part of a text belongs to which of several: these keep the recogniser's).
+            A clip that has no text loses its text features. Foreign clips have none either way.
+        operation: return augmented copies instead: the utterances found in the recording, changed one by one.
+            Text and its features are the parent's (VCEMO §3.5); clips of text alone have no copies. What is drawn
+            for a clip depends on ``seed``, the operation and its key only.
+        """
+        shards = self._shards(corpus, clips, progress=progress, operation=operation, seed=seed)
+        examples = [example for shard in shards for example in shard.examples]
+        return self._with_gold_text(corpus, clips, examples, progress) if text == "gold" else examples
+
+    def _shards(
+        self,
+        corpus: str,
+        clips: Sequence[Clip],
+        *,
+        progress: Progress | None,
+        operation: Operation | None = None,
+        seed: int = 0,
+    ) -> Iterator[Shard]:
+        plan = [members for members in sharded(clips) if operation is None or members[0].audio is not None]
+        total = sum(len(members) for members in plan)
+        title = f"features of {corpus}, {operation}" if operation else f"features of {corpus}"
+        task = progress.add_task(title, total=total) if progress is not None else None
+        done = 0
+        for members in plan:
+            shard, is_new = self._shard(corpus, members, operation, seed)
+            if operation is not None:
+                shard = _with_text_of(self._shard(corpus, members)[0], shard)
+            self.skipped.update(shard.skipped)
+            yield shard
+            before, done = done, done + len(members)
             if progress is not None and task is not None:
-                progress.advance(task, len(chunk))
-                if not progress.console.is_terminal and start % 1024 == 0:
-                    progress.console.print(f"features of {corpus}: {start + len(chunk)} of {len(clips)}")
-        return examples
+                progress.advance(task, len(members))
+                passed_a_line = done == total or before // _CLIPS_PER_LINE < done // _CLIPS_PER_LINE
+                if is_new and passed_a_line and not progress.console.is_terminal:
+                    progress.console.print(f"{title}: {done} of {total}")
 
-    def _of_texts(self, clips: Sequence[Clip]) -> Iterator[Example]:
+    def _shard(
+        self, corpus: str, clips: Sequence[Clip], operation: Operation | None = None, seed: int = 0
+    ) -> tuple[Shard, bool]:
+        """Return one shard as it is kept, and whether it had to be computed."""
+        path = shard_path(
+            self._cache,
+            corpus=corpus,
+            clips=clips,
+            config=self.config,
+            assets=self._assets,
+            operation=operation,
+            seed=seed,
+        )
+        is_new = not path.is_file()
+        if is_new:
+            save_shard(path, self._computed(clips, operation, seed))
+        # Read back even when new: what is trained on does not depend on whether it was cached.
+        return load_shard(path, clips), is_new
+
+    def _computed(self, clips: Sequence[Clip], operation: Operation | None, seed: int) -> Shard:
+        if clips[0].audio is None:
+            return self._of_texts(clips)
+        found: list[tuple[Clip, Utterance]] = []
+        skipped: dict[str, str] = {}
         for clip in clips:
-            text = clip.text or ""
-            if not text.strip():
-                self.skipped[clip.key] = "empty text"
-                continue
-            yield Example(
+            try:
+                found += [(clip, utterance) for utterance in self._utterances(clip)]
+            except AudioError as error:
+                skipped[clip.key] = error.message
+        heard = {clip.key for clip, _ in found}
+        skipped |= {clip.key: NO_SPEECH for clip in clips if clip.key not in heard | skipped.keys()}
+        examples = self._of_speech(found) if operation is None else self._copies(found, operation, seed)
+        return Shard(examples=examples, skipped=skipped)
+
+    def _utterances(self, clip: Clip) -> list[Utterance]:
+        assert clip.audio is not None
+        found = find_utterances(decode_audio(clip.audio), config=self.config.segment)
+        return [utterance for utterance in found if np.any(utterance.samples)]
+
+    def _of_texts(self, clips: Sequence[Clip]) -> Shard:
+        examples = [
+            Example(
                 clip=clip,
-                features=self._features.of_text(text),
+                features=self._features.of_text(clip.text),
                 seconds=0.0,
-                transcript=text,
+                transcript=clip.text,
                 transcript_status="ok",
             )
+            for clip in clips
+            if clip.text and clip.text.strip()
+        ]
+        known = {example.clip.key for example in examples}
+        return Shard(examples=examples, skipped={c.key: "empty text" for c in clips if c.key not in known})
 
-    def _of_recordings(self, clips: Sequence[Clip]) -> Iterator[Example]:
-        found = [(clip, utterance) for clip in clips for utterance in self._utterances(clip)]
-        of_language = self.config.speech.language
-        spoken = [(clip, utterance) for clip, utterance in found if clip.language == of_language]
-        foreign = [(clip, utterance) for clip, utterance in found if clip.language != of_language]
-        transcripts = self._speech.transcribe([u.samples for _, u in spoken], max_batch_size=_BATCH_SIZE)
-        for (clip, utterance), transcript in zip(spoken, transcripts, strict=True):
-            yield Example(
+    def _of_speech(self, found: Sequence[tuple[Clip, Utterance]]) -> list[Example]:
+        """Transcribe what is spoken in the configured language; of the rest, only the sound counts."""
+        examples: dict[int, Example] = {}
+        spoken = [index for index, (clip, _) in enumerate(found) if self._is_spoken(clip)]
+        foreign = [index for index, (clip, _) in enumerate(found) if not self._is_spoken(clip)]
+        transcripts = self._speech.transcribe([found[k][1].samples for k in spoken], max_batch_size=_BATCH_SIZE)
+        for index, transcript in zip(spoken, transcripts, strict=True):
+            clip, utterance = found[index]
+            examples[index] = Example(
                 clip=clip,
                 features=self._features.of_speech(utterance.samples, transcript),
                 seconds=utterance.seconds,
                 transcript=transcript.text,
                 transcript_status=transcript.status,
             )
-        states = self._speech.encode([u.samples for _, u in foreign], max_batch_size=_BATCH_SIZE)
-        for (clip, utterance), steps in zip(foreign, states, strict=True):
-            mel = log_mel(utterance.samples, config=self.config.mel)
-            yield Example(
-                clip=clip,
-                features=Features(mel=mel, states=steps),
-                seconds=utterance.seconds,
-                transcript="",
-                transcript_status="foreign",
+        for index, features in zip(foreign, self._sound([found[k][1].samples for k in foreign]), strict=True):
+            clip, utterance = found[index]
+            examples[index] = Example(
+                clip=clip, features=features, seconds=utterance.seconds, transcript="", transcript_status="foreign"
             )
+        return [examples[index] for index in range(len(found))]
 
-    def _utterances(self, clip: Clip) -> list[Utterance]:
-        assert clip.audio is not None
-        try:
-            utterances = find_utterances(decode_audio(clip.audio), config=self.config.segment)
-        except AudioError as error:
-            self.skipped[clip.key] = error.message
-            return []
-        if not utterances:
-            self.skipped[clip.key] = "no speech found"
-        return [u for u in utterances if np.any(u.samples)]
+    def _copies(self, found: Sequence[tuple[Clip, Utterance]], operation: Operation, seed: int) -> list[Example]:
+        """Sound of augmented copies; their text is joined from the recordings when they are recalled."""
+        generators = {clip.key: _generator(seed, operation, clip.key) for clip, _ in found}
+        copies = [augmented(one.samples, operation, generator=generators[clip.key]) for clip, one in found]
+        return [
+            Example(
+                clip=clip,
+                features=features,
+                seconds=len(copy) / SAMPLE_RATE_HZ,
+                transcript="",
+                transcript_status="",
+                variant=operation,
+            )
+            for (clip, _), copy, features in zip(found, copies, self._sound(copies), strict=True)
+        ]
+
+    def _sound(self, utterances: Sequence[Array]) -> list[Features]:
+        states = self._speech.encode(utterances, max_batch_size=_BATCH_SIZE)
+        return [
+            Features(mel=log_mel(samples, config=self.config.mel), states=steps)
+            for samples, steps in zip(utterances, states, strict=True)
+        ]
+
+    def _is_spoken(self, clip: Clip) -> bool:
+        return clip.language == self.config.speech.language
+
+    def _with_gold_text(
+        self, corpus: str, clips: Sequence[Clip], examples: Sequence[Example], progress: Progress | None
+    ) -> list[Example]:
+        written = [replace(clip, audio=None) for clip in clips if clip.audio is not None and self._is_spoken(clip)]
+        written = [clip for clip in written if clip.text and clip.text.strip()]
+        shards = self._shards(f"{corpus}, gold text", written, progress=progress)
+        gold = {example.clip.key: example for shard in shards for example in shard.examples}
+        num_utterances = Counter(example.clip.key for example in examples)
+        changed = []
+        for example in examples:
+            text = gold.get(example.clip.key)
+            if example.clip.audio is None or not self._is_spoken(example.clip):
+                changed.append(example)
+            elif text is None:
+                changed.append(replace(without_text(example), transcript="", transcript_status=NO_TEXT))
+            elif num_utterances[example.clip.key] == 1:
+                changed.append(_with_text(example, of=text))
+            else:
+                changed.append(example)
+        return changed
+
+
+def _with_text(example: Example, *, of: Example) -> Example:
+    """Return the example with the words of another, which tell the same clip."""
+    assert example.clip.key == of.clip.key
+    features = replace(example.features, words=of.features.words, sentence=of.features.sentence)
+    return replace(example, features=features, transcript=of.transcript, transcript_status=of.transcript_status)
+
+
+def _with_text_of(parents: Shard, copies: Shard) -> Shard:
+    """Join copies with the text of their parents: both come from the same utterances, in the same order."""
+    pairs = zip(parents.examples, copies.examples, strict=True)
+    return replace(copies, examples=[_with_text(copy, of=parent) for parent, copy in pairs])
+
+
+def _generator(seed: int, operation: Operation, key: str) -> np.random.Generator:
+    """Random numbers of one clip and operation: neither order nor sharding of the corpus matters."""
+    digest = hashlib.sha256(json.dumps([seed, operation, key]).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest))

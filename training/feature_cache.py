@@ -1,11 +1,14 @@
-"""Corpora in, cached features out: computed once for each FeatureConfig, by the code that serves."""
+"""Corpora in, cached features out: computed once for all that decides them, in shards that survive a stop."""
 
+import functools
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +16,25 @@ import numpy as np
 import numpy.typing as npt
 
 from model.features import FeatureConfig, Features
+from training.augmentation import Operation
 from training.corpora.manifest import Clip
 
-_VERSION: Final = 1
+CLIPS_PER_SHARD: Final = 64
+TEXTS_PER_SHARD: Final = 1024
+DECODER_FIELDS: Final = (
+    "language",
+    "other_languages",
+    "beam_size",
+    "max_tokens_base",
+    "max_tokens_per_second",
+    "min_avg_logprob",
+    "max_compression_ratio",
+    "max_no_speech_probability",
+)
+"""What of SpeechConfig only Whisper's decoder is told; the states of its encoder depend on everything else."""
+
+# Raised whenever the code, rather than its settings, gives other features: augmentation included.
+_VERSION: Final = 2
 _SEQUENCES: Final = ("mel", "states", "words")
 
 
@@ -23,7 +42,8 @@ _SEQUENCES: Final = ("mel", "states", "words")
 class Example:
     """One utterance of a clip, ready for the network.
 
-    seconds is the length of the utterance's speech; zero for text.
+    seconds is the length of the utterance's speech; zero for text. variant names the operation that made an
+    augmented copy, and is empty for the recording itself.
     """
 
     clip: Clip
@@ -31,62 +51,108 @@ class Example:
     seconds: float
     transcript: str
     transcript_status: str
+    variant: str = ""
 
 
-def cache_path(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """The examples of some neighbouring clips, and why others of them gave none, by key."""
+
+    examples: Sequence[Example]
+    skipped: Mapping[str, str]
+
+
+def sharded(clips: Sequence[Clip]) -> Iterator[list[Clip]]:
+    """Divide clips, in order, into what one shard holds: recordings only, or texts only."""
+    for is_text, alike in groupby(clips, key=lambda clip: clip.audio is None):
+        members = list(alike)
+        size = TEXTS_PER_SHARD if is_text else CLIPS_PER_SHARD
+        for start in range(0, len(members), size):
+            yield members[start : start + size]
+
+
+def shard_path(
     cache: Path,
     *,
     corpus: str,
     clips: Sequence[Clip],
     config: FeatureConfig,
     assets: Mapping[str, Mapping[str, str]],
+    operation: Operation | None = None,
+    seed: int = 0,
 ) -> Path:
-    """Name the cache file of a corpus by all that decides its content."""
+    """Name the file of a shard by all that decides its content, and by nothing else.
+
+    clips: of one kind, as :func:`sharded` divides them.
+    Texts depend on the text encoders; copies and recordings in a foreign language on the ear, for they get no
+    transcript; other recordings on everything. Labels come from the manifest of the day.
+    """
     settings = config.to_json()
-    parts = {name: dict(checksums) for name, checksums in assets.items()}
+    ear = config.speech.asset
+    clip_rows: list[list[str | None]]
     if all(clip.audio is None for clip in clips):
-        settings = {room: settings[room] for room in ("words", "sentence")}
-        parts.pop(config.speech.asset, None)
+        rooms = {name: settings[name] for name in ("words", "sentence")}
+        parts = {name: dict(sums) for name, sums in assets.items() if name != ear}
+        clip_rows = [[clip.key, clip.text] for clip in clips]
+    elif operation is not None or all(clip.language != config.speech.language for clip in clips):
+        rooms = {name: settings[name] for name in ("segment", "mel", "speech")}
+        rooms["speech"] = {name: value for name, value in rooms["speech"].items() if name not in DECODER_FIELDS}
+        parts = {name: dict(sums) for name, sums in assets.items() if name == ear}
+        clip_rows = [[clip.key, _audio_sha256(clip)] for clip in clips]
+    else:
+        rooms = settings
+        parts = {name: dict(sums) for name, sums in assets.items()}
+        clip_rows = [[clip.key, _audio_sha256(clip), clip.language] for clip in clips]
     document = {
         "version": _VERSION,
-        "config": settings,
+        "config": rooms,
         "assets": parts,
-        "clips": [[clip.key, clip.audio.stat().st_size if clip.audio else 0, clip.text] for clip in clips],
+        "clips": clip_rows,
+        "copies": None if operation is None else [operation, seed],
     }
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-    return cache / "features" / f"{corpus}-{digest[:16]}.npz"
+    # Somebody's own manifest may be named after a path.
+    folder = re.sub(r"[^\w-]+", "_", corpus).strip("_") or "corpus"
+    return cache / "features" / folder / f"{digest[:24]}.npz"
 
 
-def save_examples(path: Path, examples: Sequence[Example]) -> None:
-    """Write examples as one file, whole or not at all; sequences are kept in half precision."""
+def save_shard(path: Path, shard: Shard) -> None:
+    """Write a shard as one file, whole or not at all; sequences are kept in half precision."""
     columns: dict[str, npt.NDArray[Any]] = {}
     for name in _SEQUENCES:
-        rows = [getattr(example.features, name) for example in examples]
+        rows = [getattr(example.features, name) for example in shard.examples]
         present = [row for row in rows if row is not None]
         columns[name] = np.concatenate(present).astype(np.float16) if present else np.zeros((0, 1), np.float16)
         columns[f"{name}_length"] = np.array([-1 if row is None else len(row) for row in rows], dtype=np.int64)
-    sentences = [example.features.sentence for example in examples]
+    sentences = [example.features.sentence for example in shard.examples]
     columns["sentence_present"] = np.array([sentence is not None for sentence in sentences])
     kept = [sentence for sentence in sentences if sentence is not None]
     columns["sentence"] = np.stack(kept) if kept else np.zeros((0, 1), np.float32)
-    facts = [[e.clip.key, e.seconds, e.transcript, e.transcript_status] for e in examples]
+    facts = {
+        "examples": [[e.clip.key, e.seconds, e.transcript, e.transcript_status, e.variant] for e in shard.examples],
+        "skipped": dict(shard.skipped),
+    }
     columns["facts"] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "wb") as file:
-        np.savez(file, allow_pickle=False, **columns)
-    Path(temporary).replace(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **columns)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
-def load_examples(path: Path, clips: Sequence[Clip]) -> list[Example]:
-    """Read what :func:`save_examples` wrote, joined with its clips again."""
+def load_shard(path: Path, clips: Sequence[Clip]) -> Shard:
+    """Read what :func:`save_shard` wrote, joined with its clips again."""
     clip_of_key = {clip.key: clip for clip in clips}
     with np.load(path, allow_pickle=False) as file:
         columns = {name: file[name] for name in file.files}
     facts = json.loads(columns["facts"].tobytes())
     sequences = {name: _split(columns[name], columns[f"{name}_length"]) for name in _SEQUENCES}
     sentences = iter(columns["sentence"])
-    return [
+    examples = [
         Example(
             clip=clip_of_key[key],
             features=Features(
@@ -98,9 +164,11 @@ def load_examples(path: Path, clips: Sequence[Clip]) -> list[Example]:
             seconds=seconds,
             transcript=transcript,
             transcript_status=status,
+            variant=variant,
         )
-        for index, (key, seconds, transcript, status) in enumerate(facts)
+        for index, (key, seconds, transcript, status, variant) in enumerate(facts["examples"])
     ]
+    return Shard(examples=examples, skipped=facts["skipped"])
 
 
 def without_text(example: Example) -> Example:
@@ -111,6 +179,19 @@ def without_text(example: Example) -> Example:
 def without_sound(example: Example) -> Example:
     """Return the example judged by its text alone."""
     return replace(example, features=replace(example.features, mel=None, states=None))
+
+
+def _audio_sha256(clip: Clip) -> str:
+    assert clip.audio is not None
+    facts = clip.audio.stat()
+    return _sha256_of(clip.audio, facts.st_size, facts.st_mtime_ns)
+
+
+@functools.cache
+def _sha256_of(path: Path, _num_bytes: int, _modified_ns: int) -> str:
+    """Hash a file once a process, unless it changes: every augmentation of a corpus asks again."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _split(rows: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[npt.NDArray[np.float32] | None]:

@@ -1,131 +1,289 @@
-"""One network trained on one training set: a fixed schedule, no selection on anything held out."""
+"""The training loop: one network, one fold, from a seed or from a checkpoint."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from model.encoders import Standardise
-from model.features import FeatureConfig, Features, collate
+from model.bundle import calibrated
+from model.errors import TrainingInterrupted
+from model.features import FeatureConfig
 from model.network import VcemoNetwork
-from training.dataset import TrainingSet
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.dataset import Batch, TrainingSet, label_of
+from training.distributed import Ranks
 from training.experiment import Experiment
-from training.losses import training_loss
+from training.feature_cache import Example
+from training.inference import as_tensors, predict_logits
+from training.logbook import Logbook, Row
+from training.losses import Bank, Losses, training_loss
+from training.metrics import negative_log_likelihood, unweighted_average_recall
+from training.momentum import KeyEncoder, KeyQueue
+from training.standardisation import fit_standardisation
 
-OnEpoch = Callable[[int, float], None]
-"""Called after each epoch with its number from one, and its mean loss."""
+CHECKPOINT_FILE: Final = "checkpoint.safetensors"
 
-
-def train_network(training_set: TrainingSet, *, experiment: Experiment, on_epoch: OnEpoch) -> VcemoNetwork:
-    """Train one network; the last epoch's weights are the result."""
-    torch.manual_seed(experiment.seed)
-    network = VcemoNetwork(experiment.network_config)
-    fit_standardisation(network, [example.features for example in [*training_set.clips, *training_set.texts]])
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=experiment.learning_rate, weight_decay=experiment.weight_decay
-    )
-    schedule = _warmup_then_cosine(
-        optimiser,
-        total=training_set.steps_per_epoch() * experiment.epochs,
-        warmup_share=experiment.warmup_share,
-    )
-    for epoch in range(1, experiment.epochs + 1):
-        network.train()
-        losses = []
-        for batch in training_set.batches(epoch):
-            loss = _loss(network, as_tensors(batch.inputs), torch.from_numpy(batch.labels), experiment)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            losses.append(loss.item())
-        on_epoch(epoch, float(np.mean(losses)))
-    return network.eval()
+OnEpoch = Callable[[Row], None]
+"""Called after each epoch with its figures."""
 
 
-def predict_logits(
-    network: VcemoNetwork, features: Sequence[Features], *, config: FeatureConfig, batch_size: int = 64
-) -> npt.NDArray[np.float64]:
-    """Return logits (utterances, classes)."""
-    network.eval()
-    rows: list[npt.NDArray[Any]] = [np.zeros((0, network.config.num_classes))]
-    with torch.inference_mode():
-        for start in range(0, len(features), batch_size):
-            inputs = as_tensors(collate(features[start : start + batch_size], config=config))
-            rows.append(network(**inputs).numpy())
-    return np.concatenate(rows).astype(np.float64)
+class Learner(nn.Module):
+    """What is differentiated: logits and contrastive features of a batch, over one or two dropout passes."""
+
+    def __init__(self, network: VcemoNetwork, *, passes: int) -> None:
+        super().__init__()
+        self.network = network
+        self._passes = passes
+
+    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return logits (passes * batch, classes) and features (passes * batch, projection)."""
+        embedded = torch.cat([self.network.embed(**inputs) for _ in range(self._passes)])
+        return self.network.predictor(embedded), self.network.project(embedded)
 
 
-def fit_standardisation(network: VcemoNetwork, features: Sequence[Features]) -> None:
-    """Set the input statistics of ``network`` from the training part."""
-    _fit(network.mel.standardise, [one.mel for one in features])
-    if network.states is not None:
-        _fit(network.states.standardise, [one.states for one in features])
-    _fit(network.words.standardise, [one.words for one in features])
-    sentence = network.sentence[0]
-    assert isinstance(sentence, Standardise)
-    _fit(sentence, [None if one.sentence is None else one.sentence[None] for one in features])
+@dataclass(kw_only=True, slots=True)
+class Progress:
+    """Where a run stands; with the checkpoint's tensors, all that its rest depends on.
+
+    epoch and batch say what comes next; losses are those of the epoch's batches so far.
+    """
+
+    epoch: int = 1
+    batch: int = 0
+    losses: list[list[float]] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_recall: float = -1.0
+    best_epoch: int = 0
 
 
-def save_network(network: VcemoNetwork, path: Path) -> None:
-    """Write the weights, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    # Its save_file would let nobody but the owner read the weights; the service runs as somebody else.
-    temporary.write_bytes(save(network.state_dict()))
-    temporary.replace(path)
+class Training:
+    """One run. dev selects the epoch that is kept; without it the last one is."""
+
+    def __init__(
+        self,
+        training_set: TrainingSet,
+        *,
+        dev: Sequence[Example] = (),
+        experiment: Experiment,
+        features: FeatureConfig,
+        folder: Path | None = None,
+        device: torch.device = torch.device("cpu"),
+        ranks: Ranks = Ranks(),
+    ) -> None:
+        """Prepare. folder: where checkpoint and curves are kept; None keeps nothing."""
+        self._set, self._dev = training_set, dev
+        self._experiment, self._features = experiment, features
+        self._folder, self._device, self._ranks = folder, device, ranks
+        torch.manual_seed(experiment.seed)
+        network = VcemoNetwork(experiment.network_config)
+        fit_standardisation(network, [example.features for example in [*training_set.clips, *training_set.texts]])
+        self.network = network.to(device)
+        contrast = experiment.contrast
+        self._learner = Learner(self.network, passes=2 if contrast.two_passes else 1)
+        self._parallel: nn.Module = self._learner
+        if ranks.world > 1:
+            self._parallel = DistributedDataParallel(self._learner, find_unused_parameters=_leaves_some_out(experiment))
+        self._keys: KeyEncoder | None = None
+        self._queue: KeyQueue | None = None
+        if contrast.alpha > 0 and contrast.queue_size:
+            self._keys = KeyEncoder(self.network, momentum=contrast.momentum).to(device)
+            self._queue = KeyQueue(contrast.queue_size, self.network.config.projection).to(device)
+        self._optimiser = _optimiser(self.network, experiment)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=experiment.precision == "float16")
+        self._total_steps = training_set.steps_per_epoch() * experiment.epochs
+        self._steps = 0
+        self._best: dict[str, Tensor] = {}
+        self.progress = Progress()
+
+    def run(self, *, resume: bool = False, on_epoch: OnEpoch = lambda _: None) -> VcemoNetwork:
+        """Train to the end; return the network, ready to predict.
+
+        Raises:
+            TrainingInterrupted: SIGTERM or SIGINT came; the checkpoint holds all that was done.
+            CheckpointInvalid: there is a checkpoint to resume from, but not of this run.
+        """
+        # Seeded again: what was drawn since, for parts that a variant of this run lacks, must not matter.
+        torch.manual_seed(self._experiment.seed + self._ranks.rank)
+        if resume and self._folder is not None and self._checkpoint.is_file():
+            self._restore()
+        book = Logbook(self._folder, history=self.progress.history) if self._folder and self._ranks.is_first else None
+        with _stop_signals() as stop:
+            while self.progress.epoch <= self._experiment.epochs and not self._is_out_of_patience():
+                row = self._epoch(stop)
+                if book is not None:
+                    book.add(row)
+                on_epoch(row)
+        if book is not None:
+            book.close()
+        if self._best:
+            self.network.load_state_dict(self._best)
+        return self.network.eval()
+
+    @property
+    def _checkpoint(self) -> Path:
+        assert self._folder is not None
+        return self._folder / CHECKPOINT_FILE
+
+    def _epoch(self, stop: threading.Event) -> Row:
+        progress = self.progress
+        self.network.train()
+        for batch in islice(self._set.batches(progress.epoch), progress.batch, None):
+            if len(batch.labels) >= self._ranks.world:
+                progress.losses.append(self.step(batch))
+            progress.batch += 1
+            if self._ranks.any(stop.is_set(), self._device):
+                self._save()
+                where = f"epoch {progress.epoch}, batch {progress.batch}"
+                raise TrainingInterrupted(f"stopped at {where}; --resume goes on from there", value=where)
+        row = self._row()
+        progress.history.append(row)
+        progress.epoch, progress.batch, progress.losses = progress.epoch + 1, 0, []
+        self._save()
+        return row
+
+    def step(self, batch: Batch) -> list[float]:
+        """Descend once; return the loss, cross entropy and contrast of the batch."""
+        self._optimiser.param_groups[0]["lr"] = self._learning_rate()
+        self._optimiser.zero_grad()
+        losses = self.losses(batch)
+        self._scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
+        self._scaler.unscale_(self._optimiser)
+        if self._experiment.max_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._experiment.max_gradient_norm)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        if self._keys is not None:
+            self._keys.follow(self.network)
+        self._steps += 1
+        return [losses.total.item(), losses.cross_entropy.item(), losses.contrast.item()]
+
+    def losses(self, batch: Batch) -> Losses:
+        """Return the losses of a whole batch, of which this process computes its share of the rows."""
+        experiment, rows = self._experiment, len(batch.labels)
+        mine, shares = self._ranks.share(rows), self._ranks.shares(rows)
+        inputs = {name: tensor[mine] for name, tensor in as_tensors(batch.inputs, device=self._device).items()}
+        labels = torch.from_numpy(batch.labels).to(self._device)
+        passes = 2 if experiment.contrast.two_passes else 1
+        with torch.autocast(
+            self._device.type, _DTYPES[experiment.precision], enabled=experiment.precision != "float32"
+        ):
+            logits, projected = self._parallel(inputs)
+            bank = self._bank(inputs, labels, shares)
+        logits, projected = (
+            torch.cat([self._ranks.gather(part.float(), shares) for part in tensor.chunk(passes)])
+            for tensor in (logits, projected)
+        )
+        return training_loss(
+            logits,
+            projected,
+            labels.repeat(passes),
+            contrast=experiment.contrast,
+            label_smoothing=experiment.label_smoothing,
+            bank=bank,
+        )
+
+    def _bank(self, inputs: dict[str, Tensor], labels: Tensor, shares: Sequence[int]) -> Bank | None:
+        """Contrast with the batch's keys and those before; the keys join the queue for later batches."""
+        if self._keys is None or self._queue is None:
+            return None
+        keys = self._ranks.gather(self._keys(inputs).float(), shares)
+        bank = self._queue.bank(keys, labels)
+        self._queue.push(keys, labels)
+        return bank
+
+    def _row(self) -> dict[str, float]:
+        progress = self.progress
+        loss, cross_entropy, contrast = np.mean(progress.losses, axis=0).tolist()
+        row: dict[str, float] = {"epoch": progress.epoch, "loss": loss, "cross_entropy": cross_entropy}
+        row |= {"contrast": contrast, "learning_rate": self._optimiser.param_groups[0]["lr"]}
+        if self._dev:
+            names = self._experiment.emotions
+            truth = np.array([names.index(label_of(example)) for example in self._dev])
+            logits = predict_logits(self.network, [one.features for one in self._dev], config=self._features)
+            recall = unweighted_average_recall(truth, logits.argmax(1))
+            row |= {"dev_recall": recall, "dev_loss": negative_log_likelihood(calibrated(logits, 1.0), truth)}
+            if recall > progress.best_recall:
+                progress.best_recall, progress.best_epoch = recall, progress.epoch
+                self._best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        return row
+
+    def _is_out_of_patience(self) -> bool:
+        patience, progress = self._experiment.patience, self.progress
+        return bool(patience and self._dev and progress.epoch - 1 - progress.best_epoch >= patience)
+
+    def _learning_rate(self) -> float:
+        """Warm up from nothing, then fall to nothing along a cosine, or stay."""
+        experiment = self._experiment
+        warmup = round(self._total_steps * experiment.warmup_share)
+        if self._steps < warmup:
+            return experiment.learning_rate * (self._steps + 1) / warmup
+        if experiment.schedule == "constant":
+            return experiment.learning_rate
+        done = (self._steps - warmup) / max(1, self._total_steps - warmup)
+        return experiment.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return all that a checkpoint keeps, by name: the network, and MoCo's key encoder and queue."""
+        named = {"network": self.network, "keys": self._keys, "queue": self._queue}
+        return {name: module for name, module in named.items() if module is not None}
+
+    def _save(self) -> None:
+        if self._folder is None or not self._ranks.is_first:
+            return
+        facts = {
+            "digest": self._experiment.digest,
+            "steps": self._steps,
+            "progress": asdict(self.progress),
+            "scaler": self._scaler.state_dict(),
+        }
+        save_checkpoint(
+            self._checkpoint, modules=self.modules(), optimiser=self._optimiser, facts=facts, tensors=self._best
+        )
+
+    def _restore(self) -> None:
+        facts, self._best = load_checkpoint(self._checkpoint, modules=self.modules(), optimiser=self._optimiser)
+        self._steps = facts["steps"]
+        self.progress = Progress(**facts["progress"])
+        if facts["scaler"]:
+            self._scaler.load_state_dict(facts["scaler"])
+        if not self._ranks.is_first:
+            # The random state kept is the first process's: the others must not draw the same dropout.
+            torch.manual_seed(self._experiment.seed + self._ranks.rank + self._ranks.world * self._steps)
 
 
-def load_network(path: Path, *, experiment: Experiment) -> VcemoNetwork:
-    """Read what :func:`save_network` wrote."""
-    network = VcemoNetwork(experiment.network_config)
-    network.load_state_dict(load_file(path))
-    return network.eval()
+_DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def as_tensors(inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
-    """Hand a collated batch to torch, without a copy."""
-    return {name: torch.from_numpy(array) for name, array in inputs.items()}
+def _leaves_some_out(experiment: Experiment) -> bool:
+    """Whether some parameters get no gradient: the projector without contrast, encoders of modalities left out."""
+    return experiment.contrast.alpha == 0 or bool({"modalities", "pooling"} & set(experiment.network))
 
 
-def _loss(network: VcemoNetwork, inputs: dict[str, Tensor], labels: Tensor, experiment: Experiment) -> Tensor:
-    embedded = network.embed(**inputs)
-    return training_loss(
-        network.predictor(embedded),
-        network.project(embedded),
-        labels,
-        alpha=experiment.contrast_alpha,
-        temperature=experiment.contrast_temperature,
-        label_smoothing=experiment.label_smoothing,
-    )
+def _optimiser(network: VcemoNetwork, experiment: Experiment) -> torch.optim.Optimizer:
+    kind = torch.optim.Adam if experiment.optimiser == "adam" else torch.optim.AdamW
+    return kind(network.parameters(), lr=experiment.learning_rate, weight_decay=experiment.weight_decay)
 
 
-def _fit(standardise: Standardise, sequences: Sequence[npt.NDArray[np.float32] | None]) -> None:
-    """Fit on (rows, d) sequences, in double precision and without joining them."""
-    present = [rows for rows in sequences if rows is not None and len(rows)]
-    if not present:
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Turn SIGTERM and SIGINT into a flag that is looked at between batches."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
         return
-    count = sum(len(rows) for rows in present)
-    mean = np.sum([rows.sum(0, dtype=np.float64) for rows in present], axis=0) / count
-    square = np.sum([((rows - mean) ** 2).sum(0) for rows in present], axis=0) / count
-    standardise.fit(torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(square)).float())
-
-
-def _warmup_then_cosine(
-    optimiser: torch.optim.Optimizer, *, total: int, warmup_share: float
-) -> torch.optim.lr_scheduler.LambdaLR:
-    warmup = max(1, round(total * warmup_share))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,26 +2,39 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model.assets import AssetStore
+from model.bundle import sha256_of
+from model.errors import CorpusError
 from model.features import FeatureConfig, FeatureExtractor
 from model.network import VcemoNetwork
-from model.sentence import SentenceConfig, load_sentence_encoder
+from model.sentence import load_sentence_encoder
 from model.speech import SpeechRecognizer
 from model.words import WordVectors
+from training.dataset import TrainingSet
+from training.distributed import Ranks
 from training.evaluation import Evaluation, FoldResult, evaluate, fold_result, text_score
 from training.experiment import Experiment
 from training.extraction import Extraction
 from training.feature_cache import Example
-from training.folds import Corpora, trained_network, write_predictions
+from training.logbook import Row
+from training.predictions import PREDICTIONS_FILE, write_predictions
+from training.protocols import EVERYONE, Corpora, Fold, everyone, folds, with_shuffled_labels
+from training.trainer import CHECKPOINT_FILE, Training
+from training.weights import load_network, save_network
 
-TEXT_TEST_CORPUS = "ewect_dev"
+TEXT_TEST_CORPUS: Final = "ewect_dev"
+NETWORK_FILE: Final = "network.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,12 +42,20 @@ class Workshop:
     """One experiment on one data folder; whatever was computed before is found in ``cache``."""
 
     experiment: Experiment
-    features: FeatureConfig
     data: Path
     cache: Path
     assets: AssetStore
     threads: int
     console: Console
+    bert: Path | None = None
+    """Folder of an exported BERT, where the experiment's sentence encoder is one."""
+    device: torch.device = torch.device("cpu")
+    ranks: Ranks = Ranks()
+
+    @property
+    def features(self) -> FeatureConfig:
+        """What the network sees."""
+        return self.experiment.feature_config
 
     @property
     def asset_checksums(self) -> dict[str, dict[str, str]]:
@@ -42,7 +63,10 @@ class Workshop:
         names = [self.features.speech.asset, self.features.words.asset]
         if self.features.sentence.kind == "e5":
             names.append(self.features.sentence.name)
-        return {name: dict(self.assets.sha256(name)) for name in names}
+        checksums = {name: dict(self.assets.sha256(name)) for name in names}
+        if self.bert is not None:
+            checksums[self.features.sentence.name] = {"model.onnx": sha256_of(self.bert / "model.onnx")}
+        return checksums
 
     def corpora(self) -> Corpora:
         """Compute or recall the features of every corpus of the experiment.
@@ -50,97 +74,174 @@ class Workshop:
         Raises:
             CorpusError: a corpus is missing or malformed.
         """
-        extraction = self._extraction()
-        with self._progress() as progress:
-            clips = [
-                example
-                for name in self.experiment.corpora
-                for example in self._some(extraction.examples(name, progress=progress))
-            ]
-            texts = [
-                example
-                for name in self.experiment.text_corpora
-                for example in self._some(extraction.examples(name, progress=progress))
-            ]
+        extraction, experiment = self.extraction(), self.experiment
+        clips: list[Example] = []
+        copies: list[Example] = []
+        texts: list[Example] = []
+        with self.progress() as progress:
+            for name in experiment.corpora:
+                recall = partial(extraction.examples, name, progress=progress, text=experiment.text)
+                clips += self._kept(recall(), corpus=name)
+                for operation in experiment.augmentation:
+                    copies += self._kept(recall(operation=operation), corpus=name)
+            for name in experiment.text_corpora:
+                texts += self._kept(extraction.examples(name, progress=progress), corpus=name)
         for key, reason in extraction.skipped.items():
-            self.console.print(f"skipped {key}: {reason}")
-        return Corpora(clips=clips, texts=texts)
+            self.say(f"skipped {key}: {reason}")
+        return Corpora(clips=clips, copies=copies, texts=texts)
 
-    def network(self, corpora: Corpora, *, left_out: str | None) -> VcemoNetwork:
-        """Train or recall the network without one speaker of the test corpus, or on everything."""
-        with self._progress() as progress:
-            title = f"training without {left_out}" if left_out else "training on every speaker"
+    def folds(self, corpora: Corpora) -> list[Fold]:
+        """Return every fold of the experiment's protocol.
+
+        Raises:
+            CorpusError: the corpus cannot be divided so.
+        """
+        return folds(corpora, self.experiment)
+
+    def fold(self, corpora: Corpora, name: str) -> Fold:
+        """Return one fold by its name; :data:`EVERYONE` leaves nobody out.
+
+        Raises:
+            CorpusError: there is no such fold.
+        """
+        if name == EVERYONE:
+            return everyone(corpora)
+        known = {fold.name: fold for fold in self.folds(corpora)}
+        if name not in known:
+            raise CorpusError(f"no fold {name!r}; known: {', '.join([*known, EVERYONE])}", value=name)
+        return known[name]
+
+    def network(self, corpora: Corpora, fold: Fold, *, resume: bool = True) -> VcemoNetwork:
+        """Train the network of a fold, go on from its checkpoint, or recall it.
+
+        Raises:
+            TrainingInterrupted: a signal asked to stop.
+        """
+        folder = self.run_folder(corpora, fold)
+        path = folder / NETWORK_FILE
+        if path.is_file():
+            return load_network(path, config=self.experiment.network_config)
+        if self.experiment.shuffle_labels:
+            fold = with_shuffled_labels(fold, seed=self.experiment.seed)
+        training = Training(
+            TrainingSet(fold.train, corpora.texts, experiment=self.experiment, features=self.features),
+            dev=fold.dev,
+            experiment=self.experiment,
+            features=self.features,
+            folder=folder,
+            device=self.device,
+            ranks=self.ranks,
+        )
+        title = f"training fold {fold.name}, seed {self.experiment.seed}"
+        with self.progress() as progress:
             task = progress.add_task(title, total=self.experiment.epochs)
 
-            def on_epoch(epoch: int, loss: float) -> None:
-                progress.update(task, completed=epoch, description=f"{title}, loss {loss:.3f}")
+            def on_epoch(row: Row) -> None:
+                figures = ", ".join(f"{name} {row[name]:.3f}" for name in ("loss", "dev_recall") if name in row)
+                progress.update(task, completed=row["epoch"], description=f"{title}: {figures}")
                 if not self.console.is_terminal:
-                    self.console.print(f"{title}: epoch {epoch} of {self.experiment.epochs}, loss {loss:.3f}")
+                    self.say(f"{title}: epoch {row['epoch']:.0f} of {self.experiment.epochs}, {figures}")
 
-            return trained_network(
-                corpora,
-                left_out=left_out,
-                experiment=self.experiment,
-                features=self.features,
-                runs=self._runs(corpora),
-                on_epoch=on_epoch,
-            )
+            network = training.run(resume=resume, on_epoch=on_epoch)
+        if self.ranks.is_first:
+            save_network(network, path)
+            # Once the network stands, the state of its training is only weight on the disk.
+            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        return network
 
-    def evaluation(self, corpora: Corpora) -> Evaluation:
-        """Leave every speaker of the test corpus out once; predictions are kept beside the networks."""
-        corpus = self.experiment.test_corpus
-        folds: list[FoldResult] = []
+    def evaluation(self, corpora: Corpora, *, resume: bool = True) -> Evaluation:
+        """Train or recall every fold, and judge it on who was left out; predictions are kept beside the networks."""
+        results: list[FoldResult] = []
         scores: list[float] = []
-        texts = self._some(self._extraction().examples(TEXT_TEST_CORPUS)) if self.experiment.text_corpora else []
-        for speaker in corpora.speakers(corpus):
-            network = self.network(corpora, left_out=speaker)
-            clips = corpora.of_speaker(corpus=corpus, speaker=speaker)
-            fold = fold_result(network, clips, speaker=speaker, features=self.features)
-            write_predictions(self._runs(corpora) / f"{speaker}.predictions.jsonl", fold.views)
-            folds.append(fold)
+        experiment = self.experiment
+        texts: list[Example] = []
+        if experiment.text_corpora:
+            texts = self._kept(self.extraction().examples(TEXT_TEST_CORPUS), corpus=TEXT_TEST_CORPUS)
+        for fold in self.folds(corpora):
+            network = self.network(corpora, fold, resume=resume)
+            result = fold_result(
+                network, fold.test, name=fold.name, features=self.features, emotions=experiment.emotions
+            )
+            write_predictions(
+                self.run_folder(corpora, fold) / PREDICTIONS_FILE,
+                result.views,
+                emotions=experiment.emotions,
+                fold=fold.name,
+                seed=experiment.seed,
+            )
+            results.append(result)
             if texts:
-                scores.append(text_score(network, texts, features=self.features))
-        return evaluate(folds, corpus=corpus, text_macro_f1=float(np.mean(scores)) if scores else None)
+                scores.append(text_score(network, texts, features=self.features, emotions=experiment.emotions))
+        return evaluate(
+            results,
+            corpus=experiment.protocol.corpus,
+            emotions=experiment.emotions,
+            text_macro_f1=float(np.mean(scores)) if scores else None,
+        )
 
-    def _extraction(self) -> Extraction:
-        sentence: SentenceConfig = self.features.sentence
+    def with_seed(self, seed: int) -> "Workshop":
+        """Return the same experiment with another seed."""
+        return replace(self, experiment=replace(self.experiment, seed=seed))
+
+    def extraction(self) -> Extraction:
+        """Return what computes features."""
+        features = self.features
         return Extraction(
-            config=self.features,
+            config=features,
             load_speech=lambda: SpeechRecognizer(
-                self.assets.path(self.features.speech.asset), config=self.features.speech, threads=self.threads
+                self.assets.path(features.speech.asset), config=features.speech, threads=self.threads
             ),
             load_features=lambda: FeatureExtractor(
-                self.features,
-                words=WordVectors.load(self.assets.path(self.features.words.asset), config=self.features.words),
-                sentence=load_sentence_encoder(sentence, threads=self.threads),
+                features,
+                words=WordVectors.load(self.assets.path(features.words.asset), config=features.words),
+                sentence=load_sentence_encoder(features.sentence, folder=self.bert, threads=self.threads),
             ),
             assets=self.asset_checksums,
             data=self.data,
             cache=self.cache,
         )
 
-    def _runs(self, corpora: Corpora) -> Path:
-        """Folder of the experiment's networks, named by all that decides them."""
+    def run_folder(self, corpora: Corpora, fold: Fold) -> Path:
+        """Folder of a fold's run, below one named by all that decides the networks."""
+        examples = [*corpora.clips, *corpora.copies, *corpora.texts]
         content = {
             "features": self.features.to_json(),
             "assets": self.asset_checksums,
-            "clips": [[example.clip.key, example.clip.emotion] for example in [*corpora.clips, *corpora.texts]],
+            "clips": [[example.clip.key, example.clip.emotion, example.variant] for example in examples],
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-        return self.cache / "runs" / f"{self.experiment.name}-{self.experiment.digest}-{digest}"
+        name = f"{self.experiment.name}-{self.experiment.digest}-{digest}"
+        return self.cache / "runs" / name / fold.name
 
-    def _some(self, examples: list[Example]) -> list[Example]:
-        """Thin out a corpus for quick runs, evenly, so that every speaker and emotion stays."""
-        limit = self.experiment.max_clips
-        if limit is None or len(examples) <= limit:
-            return examples
-        return [examples[index] for index in np.linspace(0, len(examples) - 1, limit).astype(int)]
+    def say(self, message: str) -> None:
+        """Tell the person at the terminal, once however many processes there are."""
+        if self.ranks.is_first:
+            self.console.print(message, highlight=False, markup=False)
 
-    def _progress(self) -> Progress:
+    def progress(self) -> Progress:
+        """Return a bar for long work."""
         return Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=self.console,
+            disable=not self.ranks.is_first,
         )
+
+    def _kept(self, examples: Sequence[Example], *, corpus: str) -> list[Example]:
+        """Keep what the experiment can label, under the name it has there.
+
+        For quick runs clips are thinned out evenly, so that every speaker and emotion stays.
+        """
+        known = [
+            replace(example, clip=replace(example.clip, corpus=corpus))
+            for example in examples
+            if example.clip.emotion in self.experiment.emotions
+        ]
+        keys = list(dict.fromkeys(example.clip.key for example in known))
+        limit = self.experiment.max_clips
+        if limit is None or len(keys) <= limit:
+            return known
+        chosen = {keys[index] for index in np.linspace(0, len(keys) - 1, limit).astype(int)}
+        return [example for example in known if example.clip.key in chosen]

@@ -10,7 +10,7 @@ from model.bundle import calibrated
 from model.features import Features
 from model.recognizer import EmotionRecognizer
 from training.export import network_of
-from training.trainer import predict_logits
+from training.inference import predict_logits
 
 _NUM_UTTERANCES = 200
 

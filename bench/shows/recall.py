@@ -4,7 +4,6 @@ import torch
 
 from bench.figures import Figure, Report
 from bench.workbench import Workbench
-from model.features import FeatureConfig
 from model.labels import EMOTIONS
 from model.processors import usable_processors
 from training.experiment import load_experiment
@@ -20,7 +19,6 @@ def measure(workbench: Workbench) -> Report:
     experiment = load_experiment("default")
     workshop = Workshop(
         experiment=experiment,
-        features=FeatureConfig(),
         data=workbench.data,
         cache=workbench.cache,
         assets=workbench.assets,

@@ -1,11 +1,15 @@
-"""The corpora of ``VCEMO_DATA`` by name, and what may be done with each."""
+"""The corpora by name: where their manifests lie below ``VCEMO_DATA``, who reads them as published, their licences."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from model.errors import CorpusError
+from training.corpora import casia, emodb, emotiontalk, esd, iemocap, m3ed, nemo, plain, ravdess, vcemo
 from training.corpora.manifest import Clip, read_manifest
+from training.corpora.scan import Scan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,6 +20,8 @@ class Corpus:
     title: str
     manifests: tuple[str, ...]
     licence: str
+    scan: Callable[[Path], Scan] | None = None
+    """Reads the corpus as its authors publish it; None where there is only a manifest."""
 
     def read(self, root: Path) -> list[Clip]:
         """Read every clip below ``root``.
@@ -23,33 +29,46 @@ class Corpus:
         Raises:
             CorpusError: a manifest is missing or malformed.
         """
-        return [clip for manifest in self.manifests for clip in read_manifest(root / manifest, corpus=self.name)]
+        return [clip for manifest in self.manifests for clip in self._read(root / manifest)]
+
+    def _read(self, manifest: Path) -> list[Clip]:
+        if manifest.suffix.lower() == ".csv":
+            return list(plain.scan(manifest).clips)
+        return read_manifest(manifest, corpus=self.name)
+
+
+def _published(name: str, scan: Callable[[Path], Scan], *, title: str, licence: str) -> Corpus:
+    return Corpus(name=name, title=title, manifests=(f"{name}/manifest.jsonl",), licence=licence, scan=scan)
 
 
 CORPORA: Final = {
     corpus.name: corpus
     for corpus in (
-        Corpus(
-            name="casia",
+        _published("vcemo", vcemo.scan, title="VCEMO (Mandarin, daily conversations)", licence="not published"),
+        _published(
+            "casia",
+            casia.scan,
             title="CASIA (Mandarin, acted)",
-            manifests=("casia/manifest.jsonl",),
             licence="circulated research subset, no licence stated",
         ),
-        Corpus(
-            name="nemo",
-            title="nEMO (Polish, acted)",
-            manifests=("nemo/manifest.jsonl",),
-            licence="CC BY-NC-SA 4.0",
+        _published(
+            "esd", esd.scan, title="ESD (Mandarin and English, acted)", licence="research use, signed agreement"
         ),
-        Corpus(
-            name="ravdess",
-            title="RAVDESS (English, acted)",
-            manifests=("ravdess/manifest.jsonl",),
-            licence="CC BY-NC-SA 4.0",
+        _published(
+            "m3ed", m3ed.scan, title="M3ED (Mandarin, television dialogues)", licence="research use, on request"
         ),
-        Corpus(
-            name="emodb", title="EmoDB (German, acted)", manifests=("emodb/manifest.jsonl",), licence="research use"
+        _published(
+            "emotiontalk", emotiontalk.scan, title="EmotionTalk (Mandarin, acted dialogues)", licence="CC BY-NC-SA 4.0"
         ),
+        _published(
+            "iemocap",
+            iemocap.scan,
+            title="IEMOCAP (English, acted dialogues)",
+            licence="research use, signed agreement",
+        ),
+        _published("nemo", nemo.scan, title="nEMO (Polish, acted)", licence="CC BY-NC-SA 4.0"),
+        _published("ravdess", ravdess.scan, title="RAVDESS (English, acted)", licence="CC BY-NC-SA 4.0"),
+        _published("emodb", emodb.scan, title="EmoDB (German, acted)", licence="research use"),
         Corpus(
             name="spontaneous_zh",
             title="spontaneous Mandarin, no emotion label",
@@ -73,13 +92,31 @@ CORPORA: Final = {
 
 
 def corpus_named(name: str) -> Corpus:
-    """Return the corpus called ``name``.
+    """Return the corpus called ``name``, or the one of a manifest, if ``name`` is the path of a .jsonl or .csv file.
 
     Raises:
-        CorpusError: there is none of that name.
+        CorpusError: there is no corpus of that name, or no such file.
     """
+    if Path(name).suffix.lower() in plain.MANIFEST_SUFFIXES:
+        return _of_manifest(Path(name))
     if name not in CORPORA:
         raise CorpusError(
-            f"unknown corpus {name!r}; known: {', '.join(sorted(CORPORA))}", value=name, limit=sorted(CORPORA)
+            f"unknown corpus {name!r}; known: {', '.join(sorted(CORPORA))}, or the path of a .jsonl or .csv manifest",
+            value=name,
+            limit=sorted(CORPORA),
         )
     return CORPORA[name]
+
+
+def _of_manifest(path: Path) -> Corpus:
+    if not path.is_file():
+        raise CorpusError(f"there is no manifest {path}", value=path)
+    name = plain.manifest_name(path)
+    return Corpus(
+        name=name,
+        title=f"{name} (a manifest of one's own)",
+        # Absolute, so that no root is put before it.
+        manifests=(os.path.abspath(path),),
+        licence="not stated",
+        scan=plain.scan,
+    )

@@ -1,8 +1,8 @@
 """The manifest layout: ``ROOT/manifest.jsonl`` beside an audio folder, one clip a line; or text only."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,65 @@ def read_manifest(path: Path, *, corpus: str) -> list[Clip]:
     """
     if not path.is_file():
         raise CorpusError(f"{path} does not exist; set VCEMO_DATA to the folder that holds the corpora", value=path)
-    return list(_clips(path, corpus))
+    try:
+        return list(_clips(path, corpus))
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path} is not UTF-8: {error}", value=path) from error
+
+
+def write_manifest(path: Path, clips: Iterable[Clip], extra: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Write a manifest that :func:`read_manifest` reads back, whole or not at all.
+
+    Audio below the manifest's folder is written relative to it, other audio as an absolute path. ``extra`` holds
+    further columns for the clip of a key, such as asr_text, asr_status and seconds; the reader passes over them.
+
+    Raises:
+        CorpusError: a key comes twice, or ``extra`` has a column of the clip itself or a key of no clip.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for clip in clips:
+        if clip.key in rows:
+            raise CorpusError(f"two clips have the key {clip.key!r}", value=clip.key)
+        rows[clip.key] = _row(clip, folder=path.parent)
+    for key, columns in (extra or {}).items():
+        if key not in rows:
+            raise CorpusError(f"extra columns for {key!r}, which no clip has", value=key)
+        if taken := columns.keys() & {each.name for each in fields(Clip)}:
+            raise CorpusError(f"extra columns for {key!r} hide its {', '.join(sorted(taken))}", value=sorted(taken))
+        rows[key] |= columns
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _row(clip: Clip, *, folder: Path) -> dict[str, Any]:
+    audio = None
+    if clip.audio is not None:
+        absolute = clip.audio.absolute()
+        inside = absolute.is_relative_to(folder.absolute())
+        audio = absolute.relative_to(folder.absolute()).as_posix() if inside else str(absolute)
+    row = {
+        "key": clip.key,
+        "audio": audio,
+        "emotion": clip.emotion,
+        "speaker": clip.speaker,
+        "sentence": clip.sentence,
+        "text": clip.text,
+        "language": clip.language,
+        "session": clip.session,
+        "split": clip.split,
+    }
+    return {column: value for column, value in row.items() if value is not None}
 
 
 def _clips(path: Path, corpus: str) -> Iterator[Clip]:
     keys: set[str] = set()
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -72,7 +125,7 @@ def _clip(row: Any, *, path: Path, number: int, corpus: str) -> Clip:
         )
     if "key" not in row:
         raise CorpusError(f"{path}:{number} has no key", value=row)
-    audio = path.parent / row["audio"] if "audio" in row else None
+    audio = path.parent / row["audio"] if row.get("audio") is not None else None
     if audio is not None and not audio.is_file():
         raise CorpusError(f"{path}:{number} names {audio}, which does not exist", value=audio)
     return Clip(

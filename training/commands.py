@@ -1,0 +1,300 @@
+"""What each command of training does."""
+
+import argparse
+import datetime
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Final
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+
+from model.assets import AssetStore
+from model.bundle import BundleFacts
+from model.features import collate
+from model.network import VcemoNetwork
+from model.processors import usable_processors
+from training import prepare as preparation
+from training import sentence_export
+from training.card import model_card
+from training.comparison import Comparison, compare, print_comparison
+from training.corpora.catalog import corpus_named
+from training.distributed import launched_ranks
+from training.evaluation import Evaluation, print_evaluation
+from training.experiment import Experiment, load_experiment
+from training.export import golden_features, write_bundle
+from training.logbook import read_curves
+from training.prediction_rows import PredictionRow, read_predictions
+from training.predictions import PREDICTIONS_FILE
+from training.protocols import EVERYONE, Corpora, everyone
+from training.report import write_report
+from training.scores import print_scores, score
+from training.shapes import module_shapes
+from training.side_by_side import train_side_by_side
+from training.workshop import Workshop
+
+_GOLDEN_LICENCE: Final = "a voice prompt of Asterisk, spoken by Allison Smith, CC BY-SA 3.0 (Digium, Inc.)."
+
+
+def prepare(options: argparse.Namespace, console: Console) -> None:
+    """Read a published layout, transcribe it, write its manifest."""
+    corpus = corpus_named(str(options.root) if options.corpus == "plain" else options.corpus)
+    workshop = _workshop(options, console, Experiment())
+    out = options.out or options.data / corpus.name
+    with workshop.progress() as progress:
+        facts = preparation.prepare(
+            corpus, options.root, out, extraction=workshop.extraction(), limit=options.limit, progress=progress
+        )
+    preparation.print_preparation(facts, Console())
+
+
+def extract(options: argparse.Namespace, console: Console) -> None:
+    """Compute features."""
+    workshop = _workshop(options, console, _experiment(options))
+    corpora = workshop.corpora()
+    counts = f"{len(corpora.clips)} utterances, {len(corpora.copies)} augmented copies and {len(corpora.texts)} texts"
+    console.print(f"{counts} are in {workshop.cache}")
+
+
+def train(options: argparse.Namespace, console: Console) -> None:
+    """Train every fold, or one."""
+    experiment = _experiment(options)
+    if options.dry_run:
+        _print_plan(experiment)
+        return
+    with launched_ranks() as ranks:
+        workshop = replace(_workshop(options, console, experiment), ranks=ranks)
+        corpora = _corpora_in_turn(workshop)
+        if options.fold is not None:
+            for seed in _seeds(options, experiment):
+                of_seed = workshop.with_seed(seed)
+                fold = of_seed.fold(corpora, options.fold)
+                of_seed.network(corpora, fold, resume=options.resume)
+                workshop.say(f"wrote {of_seed.run_folder(corpora, fold)}")
+            return
+        if ranks.world == 1:
+            _train_missing(options, workshop, corpora, resume=options.resume)
+        for seed in _seeds(options, experiment):
+            evaluation = workshop.with_seed(seed).evaluation(corpora, resume=options.resume)
+            if ranks.is_first:
+                print_evaluation(evaluation, Console())
+
+
+def evaluate(options: argparse.Namespace, console: Console) -> None:
+    """Judge every fold on who was left out; what is not trained yet is trained."""
+    workshop = _workshop(options, console, _experiment(options))
+    corpora = workshop.corpora()
+    _train_missing(options, workshop, corpora)
+    for seed in _seeds(options, workshop.experiment):
+        evaluation = workshop.with_seed(seed).evaluation(corpora)
+        if options.json:
+            Console().print_json(data=evaluation.to_json())
+        else:
+            print_evaluation(evaluation, Console())
+
+
+def report(options: argparse.Namespace, console: Console) -> None:
+    """Write the page."""
+    workshop = _workshop(options, console, _experiment(options))
+    experiment = workshop.experiment
+    views, curves = _records(options, workshop)
+    scores = {view: score(rows, labels=experiment.emotions) for view, rows in views.items()}
+    print_scores(scores["both"], Console())
+    write_report(
+        options.out,
+        title=_title(options.experiment, options.set),
+        scores=scores.pop("both"),
+        curves=curves,
+        settings=asdict(experiment),
+        against=_comparison(options, workshop, views["both"]),
+        views=scores,
+        trained=f"Preset {experiment.preset} on {', '.join(experiment.corpora)}; {experiment.epochs} epochs at most.",
+        protocol=_protocol(experiment),
+        command=f"python -m training {shlex.join(sys.argv[1:])}",
+        warnings=_cautions(experiment),
+    )
+    console.print(f"wrote {options.out}")
+
+
+def export(options: argparse.Namespace, console: Console) -> None:
+    """Evaluate, train on everyone, write the bundle."""
+    workshop = _workshop(options, console, _experiment(options))
+    corpora = workshop.corpora()
+    _train_missing(options, workshop, corpora, also=(EVERYONE,))
+    evaluation = workshop.evaluation(corpora)
+    print_evaluation(evaluation, Console())
+    network = workshop.network(corpora, everyone(corpora))
+    facts = _facts(workshop, evaluation, version=options.version)
+    card = model_card(facts=facts, evaluation=evaluation, corpora=facts.corpora, golden_licence=_GOLDEN_LICENCE)
+    write_bundle(
+        options.out,
+        network=network,
+        facts=facts,
+        card=card,
+        assets=workshop.assets,
+        sentence_encoder=workshop.bert,
+        threads=workshop.threads,
+    )
+    console.print(f"wrote {options.out}; try: python -m model recognize RECORDING --bundle {options.out}")
+
+
+def export_bert(options: argparse.Namespace, console: Console) -> None:
+    """Turn a BERT into the bundle's sentence encoder."""
+    config = sentence_export.export_bert(
+        options.model, options.out, pooling=options.pooling, max_tokens=options.max_tokens
+    )
+    console.print(f"wrote {options.out}: {config}")
+
+
+def _workshop(options: argparse.Namespace, console: Console, experiment: Experiment) -> Workshop:
+    device = getattr(options, "device", "cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Workshop(
+        experiment=experiment,
+        data=options.data,
+        cache=options.cache,
+        assets=AssetStore(options.cache),
+        threads=usable_processors(),
+        console=console,
+        bert=getattr(options, "bert", None),
+        device=torch.device(device),
+    )
+
+
+def _experiment(options: argparse.Namespace) -> Experiment:
+    return load_experiment(options.experiment, overrides=options.set)
+
+
+def _seeds(options: argparse.Namespace, experiment: Experiment) -> list[int]:
+    return [experiment.seed + number for number in range(options.seeds)]
+
+
+def _corpora_in_turn(workshop: Workshop) -> Corpora:
+    """Load the corpora; of several processes the first computes features, and the others find them."""
+    if workshop.ranks.world == 1:
+        return workshop.corpora()
+    found = workshop.corpora() if workshop.ranks.is_first else None
+    dist.barrier()
+    return found or workshop.corpora()
+
+
+def _train_missing(
+    options: argparse.Namespace,
+    workshop: Workshop,
+    corpora: Corpora,
+    *,
+    also: Sequence[str] = (),
+    resume: bool = True,
+) -> None:
+    train_side_by_side(
+        workshop,
+        corpora,
+        seeds=_seeds(options, workshop.experiment),
+        folds=[*(fold.name for fold in workshop.folds(corpora)), *also],
+        jobs=options.jobs,
+        resume=resume,
+    )
+
+
+def _print_plan(experiment: Experiment) -> None:
+    """Print the resolved configuration, and the network module by module on one batch of drawn features."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140  # a table folded for a file's 80 columns is not read by anyone
+    console.print_json(json.dumps(asdict(experiment) | {"digest": experiment.digest}))
+    network = VcemoNetwork(experiment.network_config)
+    features = experiment.feature_config
+    console.print(module_shapes(network, collate(golden_features(features), config=features)))
+
+
+def _records(
+    options: argparse.Namespace, workshop: Workshop
+) -> tuple[dict[str, list[PredictionRow]], dict[str, list[dict[str, float]]]]:
+    """Predictions by view, and curves, of every seed and fold; what is not trained yet is trained."""
+    corpora = workshop.corpora()
+    _train_missing(options, workshop, corpora)
+    views: dict[str, list[PredictionRow]] = {}
+    curves: dict[str, list[dict[str, float]]] = {}
+    for seed in _seeds(options, workshop.experiment):
+        of_seed = workshop.with_seed(seed)
+        of_seed.evaluation(corpora)
+        for fold in of_seed.folds(corpora):
+            folder = of_seed.run_folder(corpora, fold)
+            for row in read_predictions(folder / PREDICTIONS_FILE):
+                views.setdefault(row.view, []).append(row)
+            curves[f"{fold.name}, seed {seed}"] = read_curves(folder)
+    return views, curves
+
+
+def _comparison(options: argparse.Namespace, workshop: Workshop, rows: Sequence[PredictionRow]) -> Comparison | None:
+    """Compare with another experiment, or with the same one changed."""
+    if not (options.against or options.against_set):
+        return None
+    name = options.against or options.experiment
+    overrides = [*([] if options.against else options.set), *options.against_set]
+    other = replace(workshop, experiment=load_experiment(name, overrides=overrides))
+    comparison = compare(
+        rows,
+        _records(options, other)[0]["both"],
+        names=(_title(options.experiment, options.set), _title(name, overrides)),
+        labels=workshop.experiment.emotions,
+    )
+    print_comparison(comparison, Console())
+    return comparison
+
+
+def _title(name: str, overrides: Sequence[str]) -> str:
+    return " ".join([name, *overrides])
+
+
+def _protocol(experiment: Experiment) -> str:
+    protocol = experiment.protocol
+    kinds = {"speakers": "One speaker left out at a time", "sessions": "One session left out at a time"}
+    kind = kinds.get(protocol.kind, "One division into 8/1/1")
+    dev = {"none": "a fixed schedule, nothing selected", "own": "the epoch selected on others of the corpus"}
+    return f"{kind}, {protocol.corpus}; {dev.get(protocol.dev, 'the epoch selected on the test part itself')}."
+
+
+def _cautions(experiment: Experiment) -> list[str]:
+    protocol = experiment.protocol
+    cautions = {
+        "The dev part is the test part: these figures are higher than the network is.": protocol.dev == "test",
+        "Divided by utterance: speakers are shared between the parts.": protocol.paper_random,
+        "Negative control: the training labels were dealt out at random.": experiment.shuffle_labels,
+    }
+    return [caution for caution, applies in cautions.items() if applies]
+
+
+def _facts(workshop: Workshop, evaluation: Evaluation, *, version: str) -> BundleFacts:
+    experiment = workshop.experiment
+    names = [*experiment.corpora, *experiment.text_corpora]
+    corpora = [corpus_named(name) for name in dict.fromkeys(names)]
+    return BundleFacts(
+        name=f"vcemo-{experiment.preset}-zh",
+        version=version,
+        labels=experiment.emotions,
+        features=workshop.features,
+        network=experiment.network_config.to_json(),
+        assets=workshop.asset_checksums,
+        golden_audio={},
+        temperature=evaluation.temperature,
+        metrics=evaluation.to_json(),
+        corpora=[{"name": corpus.name, "title": corpus.title, "licence": corpus.licence} for corpus in corpora],
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        git_commit=_git_commit(),
+    )
+
+
+def _git_commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+    except FileNotFoundError:  # an image without git
+        return "unknown"
+    return found.stdout.strip() or "unknown"

@@ -1,0 +1,33 @@
+"""Input statistics of a training part, set in the network before its first step."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.encoders import Standardise
+from model.features import Features
+from model.network import VcemoNetwork
+
+
+def fit_standardisation(network: VcemoNetwork, features: Sequence[Features]) -> None:
+    """Set the input statistics of ``network`` from the training part."""
+    _fit(network.mel.standardise, [one.mel for one in features])
+    if network.states is not None:
+        _fit(network.states.standardise, [one.states for one in features])
+    _fit(network.words.standardise, [one.words for one in features])
+    sentence = network.sentence[0]
+    assert isinstance(sentence, Standardise)
+    _fit(sentence, [None if one.sentence is None else one.sentence[None] for one in features])
+
+
+def _fit(standardise: Standardise, sequences: Sequence[npt.NDArray[np.float32] | None]) -> None:
+    """Fit on (rows, d) sequences, in double precision and without joining them."""
+    present = [rows for rows in sequences if rows is not None and len(rows)]
+    if not present:
+        return
+    count = sum(len(rows) for rows in present)
+    mean = np.sum([rows.sum(0, dtype=np.float64) for rows in present], axis=0) / count
+    square = np.sum([((rows - mean) ** 2).sum(0) for rows in present], axis=0) / count
+    standardise.fit(torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(square)).float())
