@@ -22,6 +22,9 @@ SHOWS: Final = {
     "batch-independence": "an utterance alone against among longer ones, over HTTP",
     "base-install": "a clean virtual environment with the base only: size, no torch, serves",
     "paper-recipe": "preset `paper` on CASIA: SupCon, augmentation, controls, three seeds (trains for half an hour)",
+    "train-tiny": "make train-tiny, timed with an empty cache",
+    "resume": "kill -9 and --resume against a run left alone",
+    "distributed": "gradients of two processes against one, SupCon included",
     "speech": "character error rate and time against faster-whisper's own greedy transcribe",
 }
 

@@ -1,20 +1,15 @@
 """Two processes on one batch, started as a user would start them."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from bench.shows.distributed import TORCHRUN, write_gradients
 from training.distributed import Ranks
-
-PROGRAM = ROOT / "tests" / "gradients_of_a_batch.py"
 
 
 @given(st.integers(min_value=0, max_value=50), st.integers(min_value=1, max_value=8))
@@ -36,11 +31,8 @@ def test_alone_nothing_is_sent() -> None:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Gradients found by one process, and by two."""
     alone, together = (tmp_path_factory.mktemp(name) for name in ("alone", "together"))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for folder, launch in ((alone, []), (together, torchrun)):
-        command = [sys.executable, *launch, str(PROGRAM), str(folder)]
-        subprocess.run(command, check=True, env=environment, timeout=120)
+    write_gradients(alone)
+    write_gradients(together, *TORCHRUN)
     return alone, together
 
 
