@@ -27,7 +27,7 @@ _VARIANTS: dict[str, list[str]] = {
 
 
 def measure(workbench: Workbench) -> Report:
-    """Train every variant with three seeds (the control with one), two processes at a time; what was trained before is recalled."""
+    """Train every variant with three seeds (the control with one); what was trained before is recalled."""
     torch.set_num_threads(1)
     experiments = {name: load_experiment("paper_casia", overrides=changes) for name, changes in _VARIANTS.items()}
     rows = {
