@@ -123,6 +123,48 @@ class StateEncoder(nn.Module):
         return encoded
 
 
+class MelStatistics(nn.Module):
+    """Log-mel -> mean and deviation of each band over the frames of a step: what sound adds to the states."""
+
+    def __init__(self, num_mels: int, frames_per_step: int) -> None:
+        super().__init__()
+        self.frames_per_step = frames_per_step
+        self.standardise = Standardise(num_mels)
+
+    def forward(self, mel: Tensor, lengths: Tensor, steps: Tensor) -> Tensor:
+        """Describe (batch, frames, mels) at the steps of ``steps`` (batch, steps, d): (batch, steps, 2 mels).
+
+        A step that no frame falls into is described by zeros.
+        """
+        x = self.standardise(mel)
+        start = torch.arange(steps.shape[1], device=mel.device)[None, :, None] * self.frames_per_step
+        time = torch.arange(mel.shape[1], device=mel.device)[None, None, :]
+        inside = (time >= start) & (time < start + self.frames_per_step) & (time < lengths[:, None, None])
+        weights = inside.to(x.dtype)
+        weights = weights / weights.sum(2, keepdim=True).clamp(min=1)
+        mean = weights @ x
+        variance = weights @ (x * x) - mean * mean
+        return torch.cat([mean, torch.sqrt(variance.clamp(min=0) + 1e-5)], dim=-1)
+
+
+class StepEncoder(nn.Module):
+    """Whisper encoder states and what the mel adds -> width, at the states' own steps."""
+
+    def __init__(self, dimension: int, added: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.standardise = Standardise(dimension)
+        # Whole features are dropped, for all steps of a sample: neighbouring states say the same.
+        self.dropout = nn.Dropout1d(dropout)
+        self.project = nn.Sequential(nn.Linear(dimension + added, width), nn.LayerNorm(width), nn.ReLU())
+
+    def forward(self, states: Tensor, added: Tensor) -> Tensor:
+        """Encode (batch, steps, dimension) beside (batch, steps, added) into (batch, steps, width)."""
+        joined = torch.cat([self.standardise(states), added], dim=-1)
+        kept = self.dropout(joined.transpose(1, 2)).transpose(1, 2)
+        encoded: Tensor = self.project(kept)
+        return encoded
+
+
 class WordEncoder(nn.Module):
     """Word vectors -> LSTM -> 1-D convolution (VCEMO §3.2).
 

@@ -17,7 +17,7 @@ from model.attention import (
     masked_mean,
     pool_to_steps,
 )
-from model.encoders import MelEncoder, Standardise, StateEncoder, WordEncoder
+from model.encoders import MelEncoder, MelStatistics, Standardise, StateEncoder, StepEncoder, WordEncoder
 from model.network_config import NetworkConfig
 
 __all__ = ["NetworkConfig", "VcemoNetwork"]
@@ -62,20 +62,23 @@ class VcemoNetwork(nn.Module):
     def _add_encoders(self, config: NetworkConfig) -> None:
         """Add one encoder a modality (VCEMO §3.2), and what stands for a modality that is missing."""
         width = config.width
-        self.mel = MelEncoder(
-            config.num_mels,
-            width,
-            config.conv_channels,
-            config.conv_time_strides,
-            frequency_stride=config.conv_frequency_stride,
-            kernel=config.conv_kernel,
-            lstm_layers=config.mel_lstm_layers,
-        )
-        self.states = (
-            StateEncoder(config.state_dimension, width, config.fusion_steps, config.input_dropout)
-            if config.preset == "whisper"
-            else None
-        )
+        self.mel: MelEncoder | MelStatistics
+        self.states: StateEncoder | StepEncoder | None = None
+        if config.mel_encoder == "statistics":
+            self.mel = MelStatistics(config.num_mels, config.frames_per_step)
+            self.states = StepEncoder(config.state_dimension, 2 * config.num_mels, width, config.input_dropout)
+        else:
+            self.mel = MelEncoder(
+                config.num_mels,
+                width,
+                config.conv_channels,
+                config.conv_time_strides,
+                frequency_stride=config.conv_frequency_stride,
+                kernel=config.conv_kernel,
+                lstm_layers=config.mel_lstm_layers,
+            )
+            if config.preset == "whisper":
+                self.states = StateEncoder(config.state_dimension, width, config.fusion_steps, config.input_dropout)
         self.words = WordEncoder(
             config.word_dimension,
             width,
@@ -140,7 +143,10 @@ class VcemoNetwork(nn.Module):
         modality_mask: Tensor,
     ) -> Tensor:
         """Fuse the modalities into one vector a sample; what predictor and projector both read (VCEMO §3.4)."""
-        acoustic = self._acoustic(mel, mel_lengths, states, states_lengths, modality_mask)
+        sound, sound_mask = self._sound(mel, mel_lengths, states, states_lengths, modality_mask)
+        acoustic = sound
+        if self.config.mel_encoder == "statistics":
+            acoustic = pool_to_steps(sound, sound_mask.sum(1), self.config.fusion_steps)
         word_sequence, word_mask = self._words(words, words_lengths, modality_mask)
         fused, mask = self._fuse_sequences(acoustic, word_sequence, word_mask)
         joined, mask = self._fuse_sentence(fused, mask, self._sentence(sentence, modality_mask))
@@ -148,23 +154,30 @@ class VcemoNetwork(nn.Module):
             joined = layer(joined, mask)
         pooled = self._pool(joined, mask)
         if self.statistics is not None:
-            pooled = torch.cat([pooled, self._statistics(acoustic, _everywhere(acoustic))], dim=-1)
+            pooled = torch.cat([pooled, self._statistics(sound, sound_mask)], dim=-1)
         return pooled
 
-    def _acoustic(
+    def _sound(
         self, mel: Tensor, mel_lengths: Tensor, states: Tensor, states_lengths: Tensor, modality_mask: Tensor
-    ) -> Tensor:
-        """Encode the sound at the fusion's steps: (batch, steps, width)."""
+    ) -> tuple[Tensor, Tensor]:
+        """Encode the sound (batch, steps, width), at the fusion's steps or at those of the states, and its mask."""
         steps = self.config.fusion_steps
         if "acoustic" not in self.config.modalities:
-            return self._missing(0, modality_mask).expand(-1, steps, -1)
+            missing = self._missing(0, modality_mask).expand(-1, steps, -1)
+            return missing, _everywhere(missing)
         heard = modality_mask[:, 0:1] > 0
         audible = mel_lengths * heard[:, 0].to(mel_lengths.dtype)
-        encoded, lengths = self.mel(mel, audible)
-        sequence = pool_to_steps(encoded, lengths, steps)
-        if self.states is not None:
-            sequence = sequence + self.states(states, states_lengths)
-        return torch.where(heard[..., None], sequence, self.absent[0])
+        if isinstance(self.mel, MelStatistics):
+            assert isinstance(self.states, StepEncoder)
+            sequence = self.states(states, self.mel(mel, audible, states))
+            mask = length_mask(states_lengths, states.shape[1])
+        else:
+            encoded, lengths = self.mel(mel, audible)
+            sequence = pool_to_steps(encoded, lengths, steps)
+            if isinstance(self.states, StateEncoder):
+                sequence = sequence + self.states(states, states_lengths)
+            mask = _everywhere(sequence)
+        return torch.where(heard[..., None], sequence, self.absent[0]), mask
 
     def _words(self, words: Tensor, lengths: Tensor, modality_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode, then pad or cut to the fusion's steps: (batch, steps, width) and its mask."""

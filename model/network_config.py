@@ -11,11 +11,13 @@ _PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "paper": {"sentence_norm": False},
     "mcan": {"preset": "paper", "sentence_norm": False, "width": 512, "heads": 8, "layers": 6},
     "whisper": {
-        "width": 64,
+        "width": 128,
         "layers": 1,
-        "dropout": 0.2,
+        "dropout": 0.3,
         "input_dropout": 0.3,
         "fusion_steps": 16,
+        "mel_encoder": "statistics",
+        # For mel_encoder "conv", which was the preset's first.
         "conv_channels": (8, 16, 32),
         "conv_time_strides": (4, 2, 1),
     },
@@ -55,6 +57,14 @@ class NetworkConfig:
     """In the attention maps, after each block and in the heads, as in MCAN; §3.5 needs some."""
     input_dropout: float = 0.0
     """Dropout on the pre-trained inputs (states, sentence); they are wide for small corpora. None in the paper."""
+    mel_encoder: Literal["conv", "statistics"] = "conv"
+    """How the mel is read. ``conv``: §3.2's convolutions and LSTM.
+
+    ``statistics``, preset ``whisper`` only: mean and deviation of each band over the frames of a state's step, beside
+    the state; attentive statistics are then taken over the states' own steps.
+    """
+    frames_per_step: int = 8
+    """Mel frames (10 ms) under one averaged state (80 ms), for ``mel_encoder: statistics``."""
     conv_channels: tuple[int, ...] = (32, 64, 128)
     """One Conv-BatchNorm-ReLU block each (§3.2: "classic", in time and frequency)."""
     conv_time_strides: tuple[int, ...] = (2, 2, 1)
@@ -120,6 +130,8 @@ class NetworkConfig:
         read, known = self.modalities, get_args(Modality)
         if not read or len(set(read)) < len(read) or not set(read) <= set(known):
             raise ValueError(f"modalities {read!r} are not one or more of: {', '.join(known)}")
+        if self.mel_encoder == "statistics" and self.preset != "whisper":
+            raise ValueError(f"mel_encoder 'statistics' goes with states, which preset {self.preset!r} does not read")
         if self.pooling == "bert_token" and self.concat != "time":
             raise ValueError(f"pooling 'bert_token' needs concat 'time', not {self.concat!r}")
         if len(self.conv_channels) != len(self.conv_time_strides):

@@ -3,7 +3,15 @@ import torch
 from torch import Tensor, nn
 
 from model.attention import length_mask
-from model.encoders import MaskedBatchNorm, MelEncoder, Standardise, StateEncoder, WordEncoder
+from model.encoders import (
+    MaskedBatchNorm,
+    MelEncoder,
+    MelStatistics,
+    Standardise,
+    StateEncoder,
+    StepEncoder,
+    WordEncoder,
+)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -191,3 +199,28 @@ def test_mixed_in_time_every_step_sees_every_word_and_no_padding() -> None:
         (gradient,) = torch.autograd.grad(encoded[0, step].sum(), words, retain_graph=True)
         assert gradient.abs().sum(2)[0].gt(0).tolist() == [True] * 5 + [False] * 7
     torch.testing.assert_close(encoder(words[:, :5], torch.tensor([5])), encoded)
+
+
+def test_mel_statistics_are_those_of_the_frames_of_each_step() -> None:
+    encoder = MelStatistics(num_mels=3, frames_per_step=8)
+    encoder.standardise.fit(torch.tensor([1.0, 0.0, -1.0]), torch.tensor([2.0, 1.0, 0.5]))
+    mel, lengths = drawn(2, 21, 3), [21, 10]
+    found = encoder(mel, torch.tensor(lengths), drawn(2, 4, 5))
+    assert found.shape == (2, 4, 6)
+    for row, length in enumerate(lengths):
+        x = encoder.standardise(mel[row, :length]).double()
+        for step in range(4):
+            frames = x[8 * step : 8 * step + 8]
+            if not len(frames):
+                torch.testing.assert_close(found[row, step], torch.tensor([0.0] * 3 + [1e-5**0.5] * 3))
+                continue
+            expected = torch.cat([frames.mean(0), (frames.var(0, correction=0) + 1e-5).sqrt()])
+            torch.testing.assert_close(found[row, step].double(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_step_is_encoded_by_itself() -> None:
+    torch.manual_seed(0)
+    encoder = StepEncoder(5, 6, 8, dropout=0.5).eval()
+    states, added = drawn(1, 4, 5), drawn(1, 4, 6, seed=1)
+    whole = encoder(states, added)
+    torch.testing.assert_close(encoder(states[:, 2:3], added[:, 2:3]), whole[:, 2:3])

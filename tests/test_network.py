@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model.attention import AttentionLayer
 from model.bundle import calibrated
+from model.encoders import MelEncoder
 from model.features import MODALITIES, collate
 from model.network import NetworkConfig, VcemoNetwork
 from training.export import export_network, network_of
@@ -44,6 +45,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "recurrent-layers": {"mel_lstm_layers": 2, "word_lstm_layers": 2},
     "heads-of-the-network": {"predictor_hidden": 0, "projector_hidden": 8, "feed_forward_multiple": 2},
     "sentence_norm": {"sentence_norm": True},
+    "mel_encoder-conv": {"mel_encoder": "conv"},
 }
 ABLATIONS: dict[str, dict[str, Any]] = {"-".join(subset): {"modalities": subset} for subset in SUBSETS[:-1]}
 OPTIONS = CHOICES | ABLATIONS
@@ -58,6 +60,7 @@ EXPORTS: list[tuple[Preset, tuple[str, ...]]] = [
     ("paper", ("sentence", "final_layers-2")),
     ("whisper", ("aligned-channel-time_mix", "bidirectional-words-aligned")),
     ("whisper", ("words-sentence", "concat-channel-mean")),
+    ("whisper", ("mel_encoder-conv",)),
 ]
 
 # Batch norm and softmax see no shift of all they get; of one key (the sentence reads itself) softmax sees nothing.
@@ -109,6 +112,7 @@ def test_the_names_of_the_modalities_are_those_of_the_mask() -> None:
     ("changes", "message"),
     [
         ({"pooling": "max"}, "pooling 'max' is not one of: attention, mean, bert_token"),
+        ({"preset": "paper", "mel_encoder": "statistics"}, "goes with states"),
         ({"preset": "papers"}, "preset 'papers' is not one of: paper, whisper"),
         ({"concat": "channel", "pooling": "bert_token"}, "pooling 'bert_token' needs concat 'time', not 'channel'"),
         ({"modalities": ()}, "are not one or more of: acoustic, words, sentence"),
@@ -484,7 +488,8 @@ def test_thirty_two_random_examples_are_learnt_by_heart(preset: Preset) -> None:
 
 
 def test_a_batch_of_text_alone_can_be_trained_on(preset: Preset) -> None:
-    network = small_network(preset).train()
+    network = small_network(preset, mel_encoder="conv").train()
+    assert isinstance(network.mel, MelEncoder)
     before = network.mel.norms[0].get_buffer("running_mean").clone()
     texts = [drawn_features(np.random.default_rng(seed), frames=0) for seed in range(3)]
     network(**tensors_of(texts)).sum().backward()
