@@ -145,7 +145,21 @@ def test_training_goes_from_corpora_to_a_bundle_and_evaluating_again_trains_noth
     assert {path.parent.name: path.stat().st_mtime_ns for path in runs.glob("*/network.safetensors")} == kept
 
     page = scene.root / "report" / "report.html"
-    assert main(["report", *scene.options(), "--out", str(page), "--against-set", "contrast.alpha=0"]) == 0
+    assert (
+        main(
+            [
+                "report",
+                *scene.options(),
+                "--out",
+                str(page),
+                "--cluster",
+                "speaker",
+                "--against-set",
+                "contrast.alpha=0",
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "drawn.toml contrast.alpha=0" in " ".join(printed.split())
     assert "One speaker left out at a time" in page.read_text(encoding="utf-8")

@@ -82,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_training(report)
     report.add_argument("--out", type=Path, default=Path("report.html"), help="file to write (default %(default)s)")
     report.add_argument("--against", help="another experiment on the same clips, compared pair by pair")
+    report.add_argument(
+        "--cluster",
+        choices=("given", "speaker"),
+        default="given",
+        help="what intervals resample: sentences or dialogues (given), or speakers, where there are many",
+    )
     report.add_argument("--against-set", action="append", default=[], metavar="KEY=VALUE", help="its changes")
     export = add("export", help="train on everyone, and seal the bundle that is served")
     _add_experiment(export)

@@ -103,7 +103,7 @@ def report(options: argparse.Namespace, console: Console) -> None:
     workshop = _workshop(options, console, _experiment(options))
     experiment = workshop.experiment
     views, curves = _records(options, workshop)
-    scores = {view: score(rows, labels=experiment.emotions) for view, rows in views.items()}
+    scores = {view: score(rows, labels=experiment.emotions, cluster=options.cluster) for view, rows in views.items()}
     print_scores(scores["both"], Console())
     write_report(
         options.out,
@@ -244,6 +244,7 @@ def _comparison(options: argparse.Namespace, workshop: Workshop, rows: Sequence[
         _records(options, other)[0]["both"],
         names=(_title(options.experiment, options.set), _title(name, overrides)),
         labels=workshop.experiment.emotions,
+        cluster=options.cluster,
     )
     print_comparison(comparison, Console())
     return comparison
