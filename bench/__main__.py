@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             report = measure(name, workbench)
         except VcemoError as error:
-            progress.print(f"error: {error}", style="red", highlight=False)
+            progress.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
             return 2
         held = held and report.holds
         if options.json:

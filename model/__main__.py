@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             recognizer.warm_up()
     except VcemoError as error:
-        errors.print(f"error: {error.message}", style="red", highlight=False, markup=False)
+        errors.print(f"error: {error.message}", style="red", highlight=False, markup=False, soft_wrap=True)
         return 2
     limits = AudioLimits(max_seconds=options.max_seconds)
     failed = 0

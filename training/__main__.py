@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(error.message, highlight=False, markup=False)
         return 143
     except (VcemoError, ValueError) as error:
-        console.print(f"error: {error}", style="red", highlight=False, markup=False)
+        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         return 1
     return 0
 
