@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import torch
 from rich.console import Console
 
 from model.assets import AssetStore
@@ -19,6 +20,8 @@ from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
 from training.corpora.catalog import corpus_named
 from training.corpora.manifest import Clip
+from training.experiment import Experiment
+from training.workshop import Workshop
 
 _START_SECONDS = 180.0
 
@@ -40,6 +43,18 @@ class Workbench:
     def recognizer(self) -> EmotionRecognizer:
         """Load the bundle."""
         return EmotionRecognizer.load(self.bundle, assets=self.assets, threads=usable_processors())
+
+    def workshop(self, experiment: Experiment) -> Workshop:
+        """Open an experiment on the data, on one thread of torch: what was trained before is recalled."""
+        torch.set_num_threads(1)
+        return Workshop(
+            experiment=experiment,
+            data=self.data,
+            cache=self.cache,
+            assets=self.assets,
+            threads=usable_processors(),
+            console=self.console,
+        )
 
     def clips(self, corpus: str) -> list[Clip]:
         """Read a corpus below ``data``.

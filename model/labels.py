@@ -20,17 +20,6 @@ VALENCE: Final[Mapping[str, float]] = {
 """Sign of each emotion for the sentiment score; surprise may be of either sign and counts for nothing."""
 
 
-def emotion_index(emotion: str) -> int:
-    """Return the position of ``emotion`` in :data:`EMOTIONS`.
-
-    Raises:
-        ValueError: the emotion is not one of the six.
-    """
-    if emotion not in EMOTIONS:
-        raise ValueError(f"unknown emotion {emotion!r}; expected one of {', '.join(EMOTIONS)}")
-    return EMOTIONS.index(emotion)
-
-
 def sentiment(probabilities: Mapping[str, float]) -> tuple[str, float]:
     """Fold emotion probabilities into ``(label, score)``, score in [-1, 1] as expected valence."""
     score = sum(VALENCE[emotion] * probability for emotion, probability in probabilities.items())

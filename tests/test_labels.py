@@ -1,6 +1,6 @@
 import pytest
 
-from model.labels import EMOTIONS, FOUR_EMOTIONS, VALENCE, emotion_index, sentiment
+from model.labels import EMOTIONS, FOUR_EMOTIONS, VALENCE, sentiment
 
 
 def certain(emotion: str) -> dict[str, float]:
@@ -14,16 +14,6 @@ def test_there_are_six_emotions_in_alphabetical_order() -> None:
 
 def test_the_four_emotions_are_among_the_six() -> None:
     assert set(FOUR_EMOTIONS) < set(EMOTIONS)
-
-
-@pytest.mark.parametrize("emotion", EMOTIONS)
-def test_an_emotion_stands_where_its_probability_does(emotion: str) -> None:
-    assert EMOTIONS[emotion_index(emotion)] == emotion
-
-
-def test_an_unknown_emotion_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown emotion 'bored'; expected one of angry, fear"):
-        emotion_index("bored")
 
 
 def test_every_emotion_has_a_valence() -> None:

@@ -13,12 +13,11 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from model.features import FeatureConfig
-from model.labels import EMOTIONS
+from model.labels import EMOTIONS, FOUR_EMOTIONS
 from model.network import NetworkConfig
 from training.augmentation import Operation
 
 _STRICT: Final = ConfigDict(extra="forbid")
-_FOUR: Final = ("angry", "happy", "neutral", "sad")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -122,7 +121,7 @@ class Experiment:
     @property
     def emotions(self) -> tuple[str, ...]:
         """The labels that are told apart, in the order of the logits."""
-        return EMOTIONS if self.labels == len(EMOTIONS) else _FOUR
+        return EMOTIONS if self.labels == len(EMOTIONS) else FOUR_EMOTIONS
 
     @property
     def network_config(self) -> NetworkConfig:

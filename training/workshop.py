@@ -162,13 +162,14 @@ class Workshop:
             result = fold_result(
                 network, fold.test, name=fold.name, features=self.features, emotions=experiment.emotions
             )
-            write_predictions(
-                self.run_folder(corpora, fold) / PREDICTIONS_FILE,
-                result.views,
-                emotions=experiment.emotions,
-                fold=fold.name,
-                seed=experiment.seed,
-            )
+            if self.ranks.is_first:
+                write_predictions(
+                    self.run_folder(corpora, fold) / PREDICTIONS_FILE,
+                    result.views,
+                    emotions=experiment.emotions,
+                    fold=fold.name,
+                    seed=experiment.seed,
+                )
             results.append(result)
             if texts:
                 scores.append(text_score(network, texts, features=self.features, emotions=experiment.emotions))

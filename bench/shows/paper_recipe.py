@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from bench.figures import Figure, Report
 from bench.workbench import Workbench
 from model.processors import usable_processors
@@ -13,7 +11,6 @@ from training.prediction_rows import PredictionRow, read_predictions
 from training.predictions import PREDICTIONS_FILE
 from training.scores import score
 from training.side_by_side import train_side_by_side
-from training.workshop import Workshop
 
 _SEEDS = (0, 1, 2)
 _CHANCE_MARGIN = 0.03
@@ -28,7 +25,6 @@ _VARIANTS: dict[str, list[str]] = {
 
 def measure(workbench: Workbench) -> Report:
     """Train every variant with three seeds (the control with one); what was trained before is recalled."""
-    torch.set_num_threads(1)
     experiments = {name: load_experiment("paper_casia", overrides=changes) for name, changes in _VARIANTS.items()}
     rows = {
         name: _rows(workbench, experiment, seeds=_SEEDS[:1] if experiment.shuffle_labels else _SEEDS)
@@ -53,14 +49,7 @@ def measure(workbench: Workbench) -> Report:
 
 
 def _rows(workbench: Workbench, experiment: Experiment, *, seeds: Sequence[int]) -> list[PredictionRow]:
-    workshop = Workshop(
-        experiment=experiment,
-        data=workbench.data,
-        cache=workbench.cache,
-        assets=workbench.assets,
-        threads=usable_processors(),
-        console=workbench.console,
-    )
+    workshop = workbench.workshop(experiment)
     corpora = workshop.corpora()
     folds = [fold.name for fold in workshop.folds(corpora)]
     train_side_by_side(workshop, corpora, seeds=seeds, folds=folds, jobs=usable_processors())

@@ -1,13 +1,9 @@
 """Recall on speakers left out, and the controls at chance."""
 
-import torch
-
 from bench.figures import Figure, Report
 from bench.workbench import Workbench
 from model.labels import EMOTIONS
-from model.processors import usable_processors
 from training.experiment import load_experiment
-from training.workshop import Workshop
 
 _CHANCE = 1 / len(EMOTIONS)
 _CHANCE_MARGIN = 0.03
@@ -15,16 +11,8 @@ _CHANCE_MARGIN = 0.03
 
 def measure(workbench: Workbench) -> Report:
     """Evaluate the default experiment; networks that were trained before are recalled from the cache."""
-    torch.set_num_threads(1)
     experiment = load_experiment("default")
-    workshop = Workshop(
-        experiment=experiment,
-        data=workbench.data,
-        cache=workbench.cache,
-        assets=workbench.assets,
-        threads=usable_processors(),
-        console=workbench.console,
-    )
+    workshop = workbench.workshop(experiment)
     evaluation = workshop.evaluation(workshop.corpora())
     folds = [
         Figure(name=f"recall without {speaker}", value=found.value, interval=(found.low, found.high))
