@@ -17,7 +17,13 @@ from model.errors import VcemoError
 
 SHOWS: Final = {
     "predict": "real recordings over HTTP: CASIA, mu-law, three minutes, silence",
-    "recall": "CASIA, leave one speaker out, and two controls at chance (trains what is not cached: an hour)",
+    "recall": "CASIA, leave one speaker out, and two controls at chance (trains what is not cached: minutes)",
+    "default-model": "CASIA, three seeds: alone, in calls, on the phone, calibration, pairs (trains for half an hour)",
+    "zero-shot": "CASIA with none of it in training, three seeds (trains for minutes)",
+    "nemo": "Polish speakers left out, three seeds: alone and in calls (trains for an hour)",
+    "text": "microblog posts through the bundle's text path",
+    "served": "CASIA files through the recogniser against the training evaluation",
+    "fusion": "size of the fused network, and milliseconds an utterance on one core",
     "parity": "ONNX against torch over 200 real utterances",
     "batch-independence": "an utterance alone against among longer ones, over HTTP",
     "base-install": "a clean virtual environment with the base only: size, no torch, serves",

@@ -16,6 +16,7 @@ from model.audio import AudioLimits
 from model.errors import AudioError, VcemoError
 from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer, Recognition
+from model.speaker import Conversation
 
 _BAR_CELLS = 24
 _EXAMPLES = """\
@@ -23,6 +24,12 @@ examples:
   python -m model recognize call.wav
   python -m model recognize --json *.flac > answers.jsonl
   python -m model recognize --segments meeting.mp3
+  python -m model recognize --same-speaker call-1.wav call-2.wav call-3.wav
+
+With --same-speaker the files are one call, in the order given, and each channel is one person all through. The more
+has been heard of a voice, the better its moods are told from its nature: an answer depends on the files before it,
+never on those after it. Leave it out where the files are of different people, or where one channel carries several:
+their voices would mix.
 
 Reads WAV, FLAC, Ogg, MP3, M4A and WebM at 4 to 192 kHz. The pre-trained parts are fetched once with
 python -m model.assets fetch.
@@ -42,11 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VcemoError as error:
         errors.print(f"error: {error.message}", style="red", highlight=False, markup=False, soft_wrap=True)
         return 2
+    if options.same_speaker and not recognizer.bundle.adapts_to_speakers:
+        message = f"error: the bundle {options.bundle} does not adapt to speakers: leave out --same-speaker"
+        errors.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+        return 2
+    conversation = Conversation() if options.same_speaker else None
     limits = AudioLimits(max_seconds=options.max_seconds)
     failed = 0
     for path in options.files:
         try:
-            recognition = recognizer.recognize(path, limits=limits)
+            recognition = recognizer.recognize(path, limits=limits, conversation=conversation)
         except (AudioError, OSError) as error:
             errors.print(f"{path}: {error}", style="red", highlight=False, markup=False)
             failed += 1
@@ -125,10 +137,20 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    recognize = commands.add_parser("recognize", help="transcript and emotion of recordings")
+    recognize = commands.add_parser(
+        "recognize",
+        help="transcript and emotion of recordings",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     recognize.add_argument("files", nargs="+", type=Path, metavar="FILE", help="recordings")
     recognize.add_argument("--json", action="store_true", help="one JSON object a line")
     recognize.add_argument("--segments", action="store_true", help="a row for each utterance as well")
+    recognize.add_argument(
+        "--same-speaker",
+        action="store_true",
+        help="the files are one call in the order given, one speaker a channel: adapt to each voice",
+    )
     recognize.add_argument(
         "--bundle", type=Path, default=Path("artifacts/vcemo-whisper-zh"), help="bundle (default %(default)s)"
     )

@@ -40,7 +40,8 @@ class BundleFacts:
     """What ``bundle.json`` says.
 
     assets maps each pre-trained part to the sha256 of the files that the bundle was trained with.
-    golden_audio maps each compute type that was checked to the probabilities of ``golden.wav``.
+    golden_audio maps each compute type that was checked to the probabilities of ``golden.wav``. abstain_below is the
+    confidence that 70 % of the clips of speakers left out reached; an answer below it is marked as uncertain.
     """
 
     name: str
@@ -55,6 +56,7 @@ class BundleFacts:
     corpora: Sequence[Mapping[str, str]]
     created: str
     git_commit: str
+    abstain_below: float = 0.0
 
     def to_json(self, *, files: Mapping[str, str]) -> dict[str, Any]:
         """Return the document that is written, sealing ``files`` (name -> sha256)."""
@@ -68,6 +70,7 @@ class BundleFacts:
             "assets": {name: dict(checksums) for name, checksums in self.assets.items()},
             "golden_audio": {name: dict(expected) for name, expected in self.golden_audio.items()},
             "temperature": self.temperature,
+            "abstain_below": self.abstain_below,
             "metrics": dict(self.metrics),
             "corpora": [dict(corpus) for corpus in self.corpora],
             "created": self.created,
@@ -151,6 +154,11 @@ class Bundle:
                 limit=GOLDEN_TOLERANCE,
             )
         return difference
+
+    @property
+    def adapts_to_speakers(self) -> bool:
+        """True where the network reads what has been heard of a speaker; those of before could not."""
+        return "speaker_rows" in self._inputs
 
     def predict(self, batch: Sequence[Features]) -> Array:
         """Return calibrated probabilities (batch, labels) of a batch of features."""

@@ -26,6 +26,22 @@ class Standardise(nn.Module):
         """Standardise ``x`` (..., dimension)."""
         return (x - self.get_buffer("mean")) / self.get_buffer("deviation")
 
+    def adapt(self, x: Tensor, count: Tensor, statistics: Tensor, *, prior: float) -> Tensor:
+        """Move ``x`` (batch, rows, dimension) so that its speaker resembles the training fold.
+
+        statistics: mean and deviation (batch, 2, dimension) of the ``count`` (batch,) rows heard of the speaker. They
+        are taken as if ``prior`` rows with the training fold's statistics had been heard before: a count of zero
+        changes nothing, and a few rows change little.
+        """
+        mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
+        weight = (count / (count + prior))[:, None, None]
+        own_mean = (statistics[:, :1] - mean) / deviation
+        own_square = (statistics[:, 1:] / deviation) ** 2 + own_mean**2
+        shift = weight * own_mean
+        scale = torch.sqrt((weight * own_square + (1 - weight) - shift**2).clamp(min=0.05))
+        # Scaled, then shifted by a difference that is zero for a stranger: to the bit.
+        return x / scale + (mean - (mean + shift * deviation) / scale)
+
 
 class MaskedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation whose statistics count the real frames only, in single precision at least."""

@@ -1,15 +1,17 @@
 """Utterance and transcript in, padded batches out: the one front end of training AND serving."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from model.acoustic import MelConfig, log_mel
+from model.ngrams import NgramConfig, Ngrams, ngrams
 from model.segment import SegmentConfig
 from model.sentence import SentenceConfig, SentenceEncoder
+from model.speaker import SpeakerStatistics
 from model.speech import SpeechConfig, Transcript
 from model.words import WordConfig, WordVectors
 
@@ -28,6 +30,7 @@ class FeatureConfig:
     mel: MelConfig = field(default_factory=MelConfig)
     words: WordConfig = field(default_factory=WordConfig)
     sentence: SentenceConfig = field(default_factory=SentenceConfig)
+    ngrams: NgramConfig = field(default_factory=NgramConfig)
     state_dimension: int = 512
 
     def to_json(self) -> dict[str, Any]:
@@ -41,7 +44,6 @@ class FeatureConfig:
         Raises:
             TypeError: a field is unknown.
         """
-        # JSON made lists of tuples.
         speech = dict(document["speech"])
         for name in ("bucket_seconds", "other_languages"):
             speech[name] = tuple(speech[name])  # JSON made a list of it
@@ -51,6 +53,8 @@ class FeatureConfig:
             "mel": MelConfig(**document["mel"]),
             "words": WordConfig(**document["words"]),
             "sentence": SentenceConfig(**document["sentence"]),
+            # Bundles of before had none, and their networks read none.
+            "ngrams": NgramConfig(**document.get("ngrams", {})),
             "state_dimension": document["state_dimension"],
         }
         return cls(**(dict(document) | parts))
@@ -60,20 +64,35 @@ class FeatureConfig:
 class Features:
     """What the network sees of one utterance; a modality that is absent is None.
 
-    mel: (frames, mels). states: (steps, state_dimension). words: (words, word_dimension), None when no
-    word is known. sentence: (sentence_dimension,).
+    mel: (frames, mels). states: (steps, state_dimension). words: (words, word_dimension), None when no word is
+    known. sentence: (sentence_dimension,). ngrams: of the same text as the sentence. speaker: what has been heard
+    of the speaker up to the end of this utterance; None judges it as a stranger's.
     """
 
     mel: Array | None = None
     states: Array | None = None
     words: Array | None = None
     sentence: Array | None = None
+    ngrams: Ngrams | None = None
+    speaker: SpeakerStatistics | None = None
 
     def __post_init__(self) -> None:
         if (self.mel is None) != (self.states is None):
             raise ValueError("mel and states are two views of one recording: give both or neither")
         if self.mel is None and self.sentence is None:
             raise ValueError("features of nothing: neither sound nor text is present")
+        if self.speaker is not None and self.mel is None:
+            raise ValueError("statistics of a speaker who is not heard: sound is missing")
+
+    def with_text_of(self, other: "Features | None") -> "Features":
+        """Return this sound with the words of another utterance, or with none."""
+        if other is None:
+            return replace(self, words=None, sentence=None, ngrams=None)
+        return replace(self, words=other.words, sentence=other.sentence, ngrams=other.ngrams)
+
+    def without_sound(self) -> "Features":
+        """Return the text alone."""
+        return replace(self, mel=None, states=None, speaker=None)
 
 
 class FeatureExtractor:
@@ -90,10 +109,8 @@ class FeatureExtractor:
         Text that cannot be trusted, or in a language that no text was trained on, counts for nothing.
         """
         counts = transcript.status == "ok" and transcript.language == self.config.speech.language
-        words, sentence = self._of_text(transcript.text if counts else "")
-        return Features(
-            mel=log_mel(samples, config=self.config.mel), states=transcript.states, words=words, sentence=sentence
-        )
+        sound = Features(mel=log_mel(samples, config=self.config.mel), states=transcript.states)
+        return sound.with_text_of(self.of_text(transcript.text) if counts and transcript.text.strip() else None)
 
     def of_text(self, text: str) -> Features:
         """Features of text alone.
@@ -101,25 +118,29 @@ class FeatureExtractor:
         Raises:
             ValueError: the text is empty.
         """
-        words, sentence = self._of_text(text)
-        return Features(words=words, sentence=sentence)
-
-    def _of_text(self, text: str) -> tuple[Array | None, Array | None]:
         if not text.strip():
-            return None, None
+            raise ValueError("features of nothing: the text is empty")
         words = self._words.encode(text)
-        return (words if len(words) else None), self._sentence.encode([text])[0]
+        return Features(
+            words=words if len(words) else None,
+            sentence=self._sentence.encode([text])[0],
+            ngrams=ngrams(text, config=self.config.ngrams),
+        )
 
 
 def collate(batch: Sequence[Features], *, config: FeatureConfig) -> dict[str, npt.NDArray[Any]]:
     """Pad a batch; names are the network's inputs.
 
     Returns mel (batch, frames, mels), states (batch, steps, d), words (batch, words, d), each with
-    ``*_lengths`` (batch,) int64 of at least one, sentence (batch, d), and modality_mask (batch, 3) float32.
+    ``*_lengths`` (batch,) int64 of at least one; sentence (batch, d); modality_mask (batch, 3) float32;
+    ngrams (batch, n) int64 and ngram_weights (batch, n), zero beyond a text's own; speaker_rows (batch, 2), how
+    many mel frames and states were heard of the speaker, zero for a stranger; speaker_mel (batch, 2, mels) and
+    speaker_states (batch, 2, d), mean and deviation.
     """
     mel, mel_lengths = _pad([item.mel for item in batch], config.mel.num_mels)
     states, states_lengths = _pad([item.states for item in batch], config.state_dimension)
     words, words_lengths = _pad([item.words for item in batch], config.words.dimension)
+    buckets, weights = _pad_ngrams([item.ngrams for item in batch])
     nothing = np.zeros(config.sentence.dimension, dtype=np.float32)
     return {
         "mel": mel,
@@ -133,7 +154,32 @@ def collate(batch: Sequence[Features], *, config: FeatureConfig) -> dict[str, np
             [[item.mel is not None, item.words is not None, item.sentence is not None] for item in batch],
             dtype=np.float32,
         ),
+        "ngrams": buckets,
+        "ngram_weights": weights,
+        **_speakers([item.speaker for item in batch], config),
     }
+
+
+def _speakers(speakers: Sequence[SpeakerStatistics | None], config: FeatureConfig) -> dict[str, Array]:
+    rows = np.zeros((len(speakers), 2), dtype=np.float32)
+    mel = np.zeros((len(speakers), 2, config.mel.num_mels), dtype=np.float32)
+    states = np.zeros((len(speakers), 2, config.state_dimension), dtype=np.float32)
+    for index, speaker in enumerate(speakers):
+        if speaker is not None:
+            rows[index] = speaker.mel.count, speaker.states.count
+            mel[index], states[index] = speaker.mel.mean_and_deviation, speaker.states.mean_and_deviation
+    return {"speaker_rows": rows, "speaker_mel": mel, "speaker_states": states}
+
+
+def _pad_ngrams(texts: Sequence[Ngrams | None]) -> tuple[npt.NDArray[np.int64], Array]:
+    most = max([1, *(len(text.buckets) for text in texts if text is not None)])
+    buckets = np.zeros((len(texts), most), dtype=np.int64)
+    weights = np.zeros((len(texts), most), dtype=np.float32)
+    for index, text in enumerate(texts):
+        if text is not None:
+            buckets[index, : len(text.buckets)] = text.buckets
+            weights[index, : len(text.weights)] = text.weights
+    return buckets, weights
 
 
 def _pad(sequences: Sequence[Array | None], dimension: int) -> tuple[Array, npt.NDArray[np.int64]]:

@@ -19,6 +19,7 @@ from model.attention import (
 )
 from model.encoders import MelEncoder, MelStatistics, Standardise, StateEncoder, StepEncoder, WordEncoder
 from model.network_config import NetworkConfig
+from model.text_branch import TextBranch
 
 __all__ = ["NetworkConfig", "VcemoNetwork"]
 
@@ -26,11 +27,22 @@ __all__ = ["NetworkConfig", "VcemoNetwork"]
 class VcemoNetwork(nn.Module):
     """Emotion logits of a padded batch (VCEMO fig. 1)."""
 
-    INPUTS = ("mel", "mel_lengths", "states", "states_lengths", "words", "words_lengths", "sentence", "modality_mask")
+    INPUTS = (
+        *("mel", "mel_lengths", "states", "states_lengths", "words", "words_lengths", "sentence", "modality_mask"),
+        *("ngrams", "ngram_weights", "speaker_rows", "speaker_mel", "speaker_states"),
+    )
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
+        self.text = None
+        if config.text_branch:
+            self.text = TextBranch(
+                config.sentence_dimension,
+                config.word_dimension,
+                size=config.text_width,
+                ngram_buckets=config.ngram_buckets,
+            )
         self._add_encoders(config)
         width, heads, dropout = config.width, config.heads, config.dropout
         multiple = config.feed_forward_multiple
@@ -53,11 +65,24 @@ class VcemoNetwork(nn.Module):
         # The first has a name of its own, which the weights of bundles with one layer carry.
         self.final, self.more_final = final[0], nn.ModuleList(final[1:])
         self.pooling = AttentionPooling(joined, dropout) if config.pooling == "attention" else None
-        self.statistics = AttentionPooling(width, dropout) if config.preset == "whisper" else None
-        pooled = joined + (2 * width if config.preset == "whisper" else 0)
+        self.statistics: nn.ModuleList | None = None
+        if config.preset == "whisper":
+            self.statistics = nn.ModuleList(AttentionPooling(width, dropout) for _ in range(config.statistics_heads))
+        parts = {"fused": joined}
+        parts |= {"sound": 2 * width * config.statistics_heads} if self.statistics is not None else {}
+        parts |= self.text.sizes if self.text is not None else {}
+        self._parts = parts
+        pooled = self.embedded_size
         hidden = [width if size is None else size for size in (config.predictor_hidden, config.projector_hidden)]
         self.predictor = _perceptron(pooled, hidden[0], nn.ReLU(), nn.Dropout(dropout), outputs=config.num_classes)
         self.projector = _perceptron(pooled, hidden[1], nn.ReLU(), outputs=config.projection)
+        self.judges = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.Dropout(dropout), nn.Linear(size, config.num_classes))
+                for name, size in parts.items()
+                if name != "fused"
+            }
+        )
 
     def _add_encoders(self, config: NetworkConfig) -> None:
         """Add one encoder a modality (VCEMO §3.2), and what stands for a modality that is missing."""
@@ -98,8 +123,11 @@ class VcemoNetwork(nn.Module):
         # An encoder that is never read stays, so that every ablation takes the same weights, but is not trained.
         encoders: dict[str, tuple[nn.Module | None, ...]] = {
             "acoustic": (self.mel, self.states),
-            "words": (self.words,),
-            "sentence": (self.sentence,),
+            "words": (self.words, self.text.words if self.text else None),
+            "sentence": (
+                self.sentence,
+                *((self.text.sentence, self.text.ngrams) if self.text else ()),
+            ),
         }
         for modality in set(encoders) - set(config.modalities):
             for encoder in encoders[modality]:
@@ -116,20 +144,52 @@ class VcemoNetwork(nn.Module):
         words_lengths: Tensor,
         sentence: Tensor,
         modality_mask: Tensor,
+        ngrams: Tensor,
+        ngram_weights: Tensor,
+        speaker_rows: Tensor,
+        speaker_mel: Tensor,
+        speaker_states: Tensor,
     ) -> Tensor:
         """Return logits (batch, classes).
 
         mel: (batch, frames, mels). states: (batch, steps, d). words: (batch, words, d). sentence: (batch, d).
-        Lengths: (batch,) int64. modality_mask: (batch, 3), columns acoustic, words, sentence.
+        Lengths: (batch,) int64. modality_mask: (batch, 3), columns acoustic, words, sentence. ngrams (batch, n) int64,
+        ngram_weights (batch, n) and speaker_*: as :func:`model.features.collate` gives them.
         """
-        logits: Tensor = self.predictor(
-            self.embed(mel, mel_lengths, states, states_lengths, words, words_lengths, sentence, modality_mask)
+        embedded = self.embed(
+            mel,
+            mel_lengths,
+            states,
+            states_lengths,
+            words,
+            words_lengths,
+            sentence,
+            modality_mask,
+            ngrams,
+            ngram_weights,
+            speaker_rows,
+            speaker_mel,
+            speaker_states,
         )
+        logits: Tensor = self.predictor(embedded)
         return logits
 
     def project(self, embedded: Tensor) -> Tensor:
         """Return the L2-normalised contrastive feature (batch, projection) of :meth:`embed`'s output (VCEMO §3.4)."""
         return nn.functional.normalize(self.projector(embedded), dim=-1)
+
+    @property
+    def embedded_size(self) -> int:
+        """Length of :meth:`embed`'s vectors."""
+        return sum(self._parts.values())
+
+    def judged_alone(self, embedded: Tensor) -> dict[str, Tensor]:
+        """Return the logits (batch, classes) of each part of :meth:`embed`'s output that goes past the fusions.
+
+        Only training asks: what a part cannot say alone it will not say in company, where others are learnt faster.
+        """
+        slices = dict(zip(self._parts, torch.split(embedded, list(self._parts.values()), dim=-1), strict=True))
+        return {name: judge(slices[name]) for name, judge in self.judges.items()}
 
     def embed(
         self,
@@ -141,8 +201,19 @@ class VcemoNetwork(nn.Module):
         words_lengths: Tensor,
         sentence: Tensor,
         modality_mask: Tensor,
+        ngrams: Tensor,
+        ngram_weights: Tensor,
+        speaker_rows: Tensor,
+        speaker_mel: Tensor,
+        speaker_states: Tensor,
     ) -> Tensor:
         """Fuse the modalities into one vector a sample; what predictor and projector both read (VCEMO §3.4)."""
+        prior = self.config.speaker_prior_steps
+        mel = self.mel.standardise.adapt(
+            mel, speaker_rows[:, 0], speaker_mel, prior=prior * self.config.frames_per_step
+        )
+        if self.states is not None:
+            states = self.states.standardise.adapt(states, speaker_rows[:, 1], speaker_states, prior=prior)
         sound, sound_mask = self._sound(mel, mel_lengths, states, states_lengths, modality_mask)
         acoustic = sound
         if self.config.mel_encoder == "statistics":
@@ -155,6 +226,11 @@ class VcemoNetwork(nn.Module):
         pooled = self._pool(joined, mask)
         if self.statistics is not None:
             pooled = torch.cat([pooled, self._statistics(sound, sound_mask)], dim=-1)
+        if self.text is not None:
+            kept = [float(modality in self.config.modalities) for modality in ("acoustic", "words", "sentence")]
+            read = modality_mask * modality_mask.new_tensor(kept)
+            said = self.text(sentence, words, words_lengths, ngrams, ngram_weights, read)
+            pooled = torch.cat([pooled, said], dim=-1)
         return pooled
 
     def _sound(
@@ -227,12 +303,15 @@ class VcemoNetwork(nn.Module):
         return masked_mean(joined, mask) if self.config.pooling == "mean" else joined[:, -1]
 
     def _statistics(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Attentive mean and deviation of (batch, steps, width): (batch, 2 width)."""
+        """Attentive mean and deviation of (batch, steps, width): (batch, 2 width heads)."""
         assert self.statistics is not None
-        weights = self.statistics.weights(x, mask)[..., None]
-        mean = (weights * x).sum(1)
-        variance = (weights * (x - mean[:, None]) ** 2).sum(1)
-        return torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=-1)
+        statistics: list[Tensor] = []
+        for head in self.statistics:
+            weights = head.weights(x, mask)[..., None]  # type: ignore[operator]
+            mean = (weights * x).sum(1)
+            variance = (weights * (x - mean[:, None]) ** 2).sum(1)
+            statistics += [mean, torch.sqrt(variance + 1e-5)]
+        return torch.cat(statistics, dim=-1)
 
     def _missing(self, column: int, modality_mask: Tensor) -> Tensor:
         """Return what stands for a modality that no sample has, (batch, 1, width)."""

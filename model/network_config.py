@@ -13,15 +13,23 @@ _PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "whisper": {
         "width": 128,
         "layers": 1,
-        "dropout": 0.3,
-        "input_dropout": 0.3,
-        "fusion_steps": 16,
+        "feed_forward_multiple": 2,
+        "dropout": 0.2,
+        "input_dropout": 0.0,
+        "fusion_steps": 8,
         "mel_encoder": "statistics",
+        "statistics_heads": 4,
+        "text_branch": True,
         # For mel_encoder "conv", which was the preset's first.
         "conv_channels": (8, 16, 32),
         "conv_time_strides": (4, 2, 1),
     },
 }
+
+_COUNTS: Final = (
+    *("layers", "final_layers", "mel_lstm_layers", "word_lstm_layers", "fusion_steps", "statistics_heads"),
+    *("text_width", "ngram_buckets"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +65,22 @@ class NetworkConfig:
     """In the attention maps, after each block and in the heads, as in MCAN; §3.5 needs some."""
     input_dropout: float = 0.0
     """Dropout on the pre-trained inputs (states, sentence); they are wide for small corpora. None in the paper."""
+    speaker_prior_steps: float = 40.0
+    """Where statistics of the speaker are given: steps that must have been heard of somebody before half of what is
+    particular about the voice is taken away. An utterance of two seconds has 25."""
     mel_encoder: Literal["conv", "statistics"] = "conv"
     """How the mel is read. ``conv``: §3.2's convolutions and LSTM.
 
     ``statistics``, preset ``whisper`` only: mean and deviation of each band over the frames of a state's step, beside
     the state; attentive statistics are then taken over the states' own steps.
     """
+    statistics_heads: int = 1
+    """Attention heads of the acoustic statistics of preset ``whisper``."""
+    text_branch: bool = False
+    """Whether the text also goes past the fusions to the prediction, n-grams and all."""
+    text_width: int = 64
+    """Features each of the sentence and of the words in the text branch."""
+    ngram_buckets: int = 65_536
     frames_per_step: int = 8
     """Mel frames (10 ms) under one averaged state (80 ms), for ``mel_encoder: statistics``."""
     conv_channels: tuple[int, ...] = (32, 64, 128)
@@ -140,7 +158,9 @@ class NetworkConfig:
         for name in ("conv_kernel", "word_kernel"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name} {getattr(self, name)} is not odd")
-        for name in ("layers", "final_layers", "mel_lstm_layers", "word_lstm_layers", "fusion_steps"):
+        if self.speaker_prior_steps <= 0:
+            raise ValueError(f"speaker_prior_steps {self.speaker_prior_steps} is not more than 0")
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is less than 1")
 

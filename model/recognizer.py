@@ -20,6 +20,7 @@ from model.errors import BundleInvalid, GoldenMismatch
 from model.features import Array, FeatureExtractor, Features
 from model.segment import Utterance, find_utterances
 from model.sentence import load_sentence_encoder
+from model.speaker import Conversation
 from model.speech import SpeechRecognizer, Transcript, TranscriptStatus
 from model.words import WordVectors
 
@@ -168,12 +169,24 @@ class EmotionRecognizer:
         """Return calibrated probabilities (labels,) for each of a batch."""
         return list(self.bundle.predict(batch))
 
-    def recognize(self, source: bytes | Path, *, limits: AudioLimits = AudioLimits()) -> Recognition:
+    def recognize(
+        self,
+        source: bytes | Path,
+        *,
+        limits: AudioLimits = AudioLimits(),
+        conversation: Conversation | None = None,
+    ) -> Recognition:
         """Go the whole way for one recording.
+
+        conversation: the call that this recording goes on with, one speaker a channel. Every utterance is then
+            judged by what was heard of its speaker up to its end, and added to it; None judges each alone.
 
         Raises:
             AudioError: the recording cannot be used.
+            ValueError: a conversation was given to a bundle that does not adapt to speakers.
         """
+        if conversation is not None and not self.bundle.adapts_to_speakers:
+            raise ValueError(f"{self.bundle.facts.name} {self.bundle.facts.version} does not adapt to speakers")
         clock = _Clock()
         recording = decode_audio(source, limits=limits)
         clock.lap("decode")
@@ -183,6 +196,9 @@ class EmotionRecognizer:
         clock.lap("asr")
         spoken = [index for index, transcript in enumerate(transcripts) if transcript.status != "no_speech"]
         features = [self.features(utterances[index].samples, transcripts[index]) for index in spoken]
+        if conversation is not None:
+            channels = [utterances[index].channel for index in spoken]
+            features = [heard_in(conversation, one, channel) for one, channel in zip(features, channels, strict=True)]
         clock.lap("features")
         probabilities = dict(zip(spoken, self.classify(features) if features else [], strict=True))
         clock.lap("fusion")
@@ -199,13 +215,14 @@ class EmotionRecognizer:
         spoken = [one for one in judged if one.probabilities is not None]
         probabilities = self._weighted(spoken)
         emotion = max(probabilities, key=probabilities.__getitem__) if probabilities else None
+        confidence = probabilities[emotion] if probabilities and emotion else None
         trusted = [one for one in judged if one.transcript.status == "ok"]
         status: TranscriptStatus = "ok" if trusted else "low_confidence" if spoken else "no_speech"
         return Recognition(
             recording=recording,
             segments=tuple(judged),
             emotion=emotion,
-            confidence=probabilities[emotion] if probabilities and emotion else None,
+            confidence=confidence,
             probabilities=probabilities,
             text="".join(one.transcript.text for one in spoken),
             language=self._language(spoken),
@@ -213,7 +230,10 @@ class EmotionRecognizer:
             avg_logprob=_mean([one.transcript.avg_logprob for one in spoken]),
             no_speech_probability=_mean([one.transcript.no_speech_probability for one in judged]),
             speech_ms=sum(one.utterance.end_ms - one.utterance.start_ms for one in spoken),
-            warnings=_warnings(recording, judged, status, language=self.bundle.facts.features.speech.language),
+            warnings=(
+                *_warnings(recording, judged, status, language=self.bundle.facts.features.speech.language),
+                *(["uncertain"] if confidence is not None and confidence < self.bundle.facts.abstain_below else []),
+            ),
             timings_ms=timings_ms,
         )
 
@@ -229,6 +249,13 @@ class EmotionRecognizer:
         rows = np.stack([one.probabilities for one in spoken if one.probabilities is not None]).astype(np.float64)
         mean = np.average(rows, axis=0, weights=[one.utterance.seconds for one in spoken])
         return dict(zip(self.bundle.facts.labels, (mean / mean.sum()).tolist(), strict=True))
+
+
+def heard_in(conversation: Conversation, features: Features, channel: int) -> Features:
+    """Add an utterance's sound to the conversation, and what is known of its speaker to its features."""
+    assert features.mel is not None
+    assert features.states is not None
+    return replace(features, speaker=conversation.hear(channel, mel=features.mel, states=features.states))
 
 
 class _Clock:

@@ -116,7 +116,7 @@ class PredictAnswer(_Part):
     audio: AudioAnswer
     segments: list[Segment]
     warnings: list[str]
-    """Codes such as clipped, truncated, identical_channels, no_speech, text_not_trusted, other_language."""
+    """Codes such as clipped, truncated, identical_channels, no_speech, text_not_trusted, other_language, uncertain."""
     timings_ms: Timings
 
 

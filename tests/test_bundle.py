@@ -1,13 +1,15 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from conftest import ROOT
-from drawn_features import FEATURES, features_of_every_kind
+from drawn_bundle import drawn_bundle
+from drawn_features import FEATURES, PRESETS, drawn_features, features_of_every_kind, small_network
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +78,26 @@ def test_probabilities_add_up_to_one_and_do_not_depend_on_batch_mates(bundle: Bu
     np.testing.assert_allclose(together.sum(1), 1.0, atol=1e-5)
     for item, row in zip(batch, together, strict=True):
         np.testing.assert_allclose(bundle.predict([item])[0], row, atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_network_that_hears_adapts_to_speakers(tmp_path: Path, preset: Literal["paper", "whisper"]) -> None:
+    bundle = Bundle.load(drawn_bundle(tmp_path / "drawn", small_network(preset)))
+    assert bundle.adapts_to_speakers
+    known = drawn_features(np.random.default_rng(0), known_speaker=True)
+    stranger = replace(known, speaker=None)
+    together = bundle.predict([known, stranger])
+    assert np.abs(together[0] - together[1]).max() > 1e-4
+    for item, row in zip((known, stranger), together, strict=True):
+        np.testing.assert_allclose(bundle.predict([item])[0], row, atol=1e-5)
+
+
+def test_a_network_that_reads_text_alone_has_no_speaker_to_adapt_to(tmp_path: Path) -> None:
+    network = small_network("whisper", modalities=("words", "sentence"))
+    bundle = Bundle.load(drawn_bundle(tmp_path / "drawn", network))
+    assert not bundle.adapts_to_speakers
+    known = drawn_features(np.random.default_rng(0), known_speaker=True)
+    np.testing.assert_array_equal(bundle.predict([known]), bundle.predict([replace(known, speaker=None)]))
 
 
 @pytest.mark.parametrize("name", SEALED)

@@ -20,6 +20,10 @@ ROW: dict[str, Any] = {
 }
 
 
+HELD_OUT = ["ewect/usual_train-10", "ewect/usual_train-40", "ewect/usual_train-42", "ewect/usual_train-53"]
+"""The held-out posts among the first sixty."""
+
+
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     """Where a manifest is to be written; the recording of ROW lies beside it."""
@@ -102,6 +106,38 @@ def test_a_corpus_reads_its_manifests_one_after_the_other(tmp_path: Path) -> Non
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps({"key": str(number), "text": "好"}), encoding="utf-8")
     assert [clip.key for clip in corpus.read(tmp_path)] == [str(number) for number in range(len(corpus.manifests))]
+
+
+def write_posts(root: Path, count: int) -> dict[str, set[str]]:
+    """Posts in every part of EWECT; returns the keys of each part."""
+    names = ("virus_train", "usual_train", "virus_extra", "virus_dev")
+    (root / "ewect").mkdir()
+    for name in names:
+        rows = [json.dumps({"key": f"ewect/{name}-{number}", "text": "好"}) for number in range(1, count + 1)]
+        (root / "ewect" / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    return {name: {f"ewect/{name}-{number}" for number in range(1, count + 1)} for name in names}
+
+
+def test_a_tenth_of_the_usual_posts_is_never_trained_on(tmp_path: Path) -> None:
+    keys = write_posts(tmp_path, 1000)
+    trained, tenth, dev = (
+        {clip.key for clip in corpus_named(name).read(tmp_path)} for name in ("ewect", "ewect_tenth", "ewect_dev")
+    )
+    assert tenth < keys["usual_train"]
+    assert 80 <= len(tenth) <= 120
+    assert trained == (keys["virus_train"] | keys["usual_train"] | keys["virus_extra"]) - tenth
+    assert dev == keys["virus_dev"]
+
+
+def test_which_posts_are_held_out_depends_on_their_keys_alone(tmp_path: Path) -> None:
+    """On every machine, and however many others there are."""
+    (tmp_path / "few").mkdir()
+    (tmp_path / "many").mkdir()
+    write_posts(tmp_path / "few", 60)
+    write_posts(tmp_path / "many", 200)
+    few, many = ([one.key for one in CORPORA["ewect_tenth"].read(tmp_path / name)] for name in ("few", "many"))
+    assert few == [key for key in many if int(key.rpartition("-")[2]) <= 60]
+    assert few == HELD_OUT
 
 
 def test_an_unknown_corpus_lists_the_known_ones() -> None:

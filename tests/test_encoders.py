@@ -39,6 +39,60 @@ def test_the_statistics_travel_with_the_weights() -> None:
     assert set(Standardise(2).state_dict()) == {"mean", "deviation"}
 
 
+def fitted() -> Standardise:
+    standardise = Standardise(3)
+    standardise.fit(torch.tensor([-7.3, 0.2, 1.1]), torch.tensor([3.7, 0.01, 1.3]))
+    return standardise
+
+
+def moments_of(rows: Tensor) -> Tensor:
+    """Mean and deviation (1, 2, d) of rows (1, n, d)."""
+    return torch.stack([rows.mean(1), rows.std(1, correction=0)], dim=1)
+
+
+def test_of_a_stranger_adapting_changes_no_bit() -> None:
+    standardise, rows = fitted(), drawn(1, 500, 3) * 5 - 3
+    for statistics in (torch.zeros(1, 2, 3), torch.full((1, 2, 3), 9.0)):
+        assert torch.equal(standardise.adapt(rows, torch.zeros(1), statistics, prior=40.0), rows)
+
+
+def test_a_speaker_heard_for_long_is_moved_to_the_statistics_of_the_training_fold() -> None:
+    standardise, rows = fitted(), drawn(1, 500, 3) * torch.tensor([6.0, 0.03, 0.6]) + torch.tensor([-4.0, 0.3, 5.0])
+    adapted = standardise.adapt(rows, torch.tensor([1e9]), moments_of(rows), prior=40.0)
+    standardised = standardise(adapted)
+    torch.testing.assert_close(standardised.mean(1), torch.zeros(1, 3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(standardised.std(1, correction=0), torch.ones(1, 3), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("count", [1, 40, 4000])
+def test_the_prior_is_worth_so_many_rows_of_the_training_fold(count: int) -> None:
+    standardise, rows = fitted(), drawn(1, 60, 3) * 4 - 1
+    adapted = standardise.adapt(rows, torch.tensor([float(count)]), moments_of(rows), prior=40.0)
+    mean, square = rows.double().mean(1), (rows.double() ** 2).mean(1)
+    born_mean, born_deviation = (standardise.get_buffer(name).double() for name in ("mean", "deviation"))
+    all_mean = (count * mean + 40 * born_mean) / (count + 40)
+    all_square = (count * square + 40 * (born_mean**2 + born_deviation**2)) / (count + 40)
+    expected = (rows.double() - all_mean[:, None]) / torch.sqrt(all_square - all_mean**2)[:, None]
+    torch.testing.assert_close(standardise(adapted).double(), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_a_voice_that_hardly_varies_is_not_blown_up() -> None:
+    standardise = fitted()
+    monotonous = torch.full((1, 9, 3), 2.0)
+    adapted = standardise.adapt(monotonous + 0.01, torch.tensor([1e9]), moments_of(monotonous), prior=40.0)
+    assert (standardise(adapted).abs() < 0.05**-0.5 * 1.01 * 0.01 / standardise.get_buffer("deviation") + 1e-3).all()
+
+
+def test_each_of_a_batch_is_adapted_to_a_speaker_of_its_own() -> None:
+    standardise, rows = fitted(), drawn(3, 9, 3)
+    counts, statistics = torch.tensor([0.0, 30.0, 3e6]), drawn(3, 2, 3, seed=1).abs()
+    together = standardise.adapt(rows, counts, statistics, prior=40.0)
+    for k in range(3):
+        one = slice(k, k + 1)
+        alone = standardise.adapt(rows[one], counts[one], statistics[one], prior=40.0)
+        torch.testing.assert_close(together[one], alone)
+
+
 def test_masked_batch_norm_equals_torchs_where_nothing_is_padded() -> None:
     masked, reference = MaskedBatchNorm(3), nn.BatchNorm2d(3)
     with torch.no_grad():

@@ -21,6 +21,13 @@ CHANGES: dict[str, Any] = {
     "corpora": {"casia": 1},
     "features": {"speech": {"language": "en"}},
     "protocol": Protocol(dev="own"),
+    "copy_probability": 0.5,
+    "judged_alone": 1.0,
+    "text_balance": 0.5,
+    "conditions": ("telephone",),
+    "misheard_probability": 0.5,
+    "adversary": 0.5,
+    "known_speaker_probability": 0.5,
     "labels": 4,
     "text": "gold",
     "augmentation": ("noise",),
@@ -138,3 +145,22 @@ def test_the_digest_of_the_same_choices_is_the_same(tmp_path: Path) -> None:
     same = Experiment(name="mine", network={"conv_channels": (4, 4, 4)}, corpora={"casia": 1, "nemo": 1})
     assert load_experiment(str(path)).digest == same.digest
     assert len(same.digest) == 12
+
+
+def test_a_corpus_left_out_has_no_dev_part_of_its_own() -> None:
+    with pytest.raises(ValueError, match="leaves nobody to be a dev part"):
+        Experiment(protocol=Protocol(kind="corpus", dev="own"))
+    assert Experiment(protocol=Protocol(kind="corpus", dev="test"), patience=3).patience == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["copy_probability", "known_speaker_probability", "text_balance", "misheard_probability"]
+)
+def test_a_share_above_one_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        load_experiment("default", overrides=[f"{name}=1.5"])
+
+
+def test_the_network_counts_ngrams_in_as_many_buckets_as_the_features_do() -> None:
+    experiment = load_experiment("default", overrides=["features.ngrams.buckets=1024"])
+    assert experiment.network_config.ngram_buckets == experiment.feature_config.ngrams.buckets == 1024

@@ -7,24 +7,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from drawn_features import FEATURES, PRESETS, drawn_features, features_of_every_kind, small_network
+from drawn_features import FEATURES, PRESETS, drawn_features, features_of_every_kind, lived_in, small_network
 
 from model.assets import AssetStore
 from model.bundle import Bundle, BundleFacts, calibrated
 from model.errors import AssetMissing, BundleInvalid, UnknownAsset
 from model.features import Features, collate
 from model.network import VcemoNetwork
-from training.export import export_network, network_of, write_bundle
+from training.export import export_network, golden_features, network_of, write_bundle
 from training.inference import as_tensors
-
-
-def lived_in(network: VcemoNetwork) -> VcemoNetwork:
-    """Give every buffer (statistics of inputs and of batch norm) other values than it was born with."""
-    generator = torch.Generator().manual_seed(1)
-    for buffer in network.buffers():
-        if buffer.is_floating_point():
-            buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
-    return network
 
 
 @pytest.fixture(scope="module", params=PRESETS)
@@ -43,8 +34,9 @@ def batches() -> list[list[Features]]:
             frames=int(generator.integers(1, 900)),
             steps=int(generator.integers(1, 220)),
             words=int(generator.integers(0, 96)),
+            known_speaker=index % 3 == 1,
         )
-        for _ in range(8)
+        for index in range(8)
     ]
     return [drawn[:1], drawn[1:3], drawn, features_of_every_kind(generator), [drawn_features(generator, frames=0)]]
 
@@ -61,13 +53,14 @@ def test_the_export_gives_the_probabilities_of_torch_at_every_length(exported: t
         assert np.abs(calibrated(found, 1.0) - calibrated(expected, 1.0)).max() < 1e-4
 
 
-def test_the_projector_stays_behind(exported: tuple[VcemoNetwork, Path]) -> None:
+def test_what_only_training_needs_stays_behind(exported: tuple[VcemoNetwork, Path]) -> None:
     network, path = exported
     exported_network = onnx.load(str(path))
     names = {tensor.name for tensor in exported_network.graph.initializer}
     assert any(name.startswith("predictor") for name in names)
-    assert not any("projector" in name for name in names)
-    numbers = sum(parameter.numel() for parameter in network.projector.parameters())
+    assert not any("projector" in name or "judges" in name for name in names)
+    left = [*network.projector.parameters(), *network.judges.parameters()]
+    numbers = sum(parameter.numel() for parameter in left)
     everything = sum(value.numel() for value in network.state_dict().values())
     assert path.stat().st_size < 4 * (everything - numbers) + 200_000
 
@@ -75,6 +68,23 @@ def test_the_projector_stays_behind(exported: tuple[VcemoNetwork, Path]) -> None
 def test_the_export_is_one_file(exported: tuple[VcemoNetwork, Path]) -> None:
     _, path = exported
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_inputs_that_the_network_reads_are_those_of_the_export(exported: tuple[VcemoNetwork, Path]) -> None:
+    network, path = exported
+    read = {node.name for node in onnx.load(str(path)).graph.input}
+    unread = {"states", "states_lengths", "ngrams", "ngram_weights", "speaker_states"}
+    assert read == set(VcemoNetwork.INPUTS) - (unread if network.config.preset == "paper" else set())
+
+
+def test_the_golden_case_holds_every_modality_its_absence_and_a_speaker() -> None:
+    golden = golden_features(FEATURES)
+    batch = collate(golden, config=FEATURES)
+    assert {tuple(row) for row in batch["modality_mask"].tolist()} == {(1, 1, 1), (1, 0, 0), (0, 1, 1)}
+    assert batch["speaker_rows"].any(axis=1).tolist() == [False] * (len(golden) - 1) + [True]
+    assert [item.ngrams is None for item in golden] == [item.sentence is None for item in golden]
+    again = collate(golden_features(FEATURES), config=FEATURES)
+    assert all(np.array_equal(batch[name], again[name]) for name in batch)
 
 
 def test_a_bundle_without_weights_for_torch_says_so(tmp_path: Path) -> None:

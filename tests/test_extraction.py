@@ -19,8 +19,9 @@ from model.audio import SAMPLE_RATE_HZ, decode_audio
 from model.features import FeatureExtractor
 from model.segment import find_utterances
 from model.speech import SpeechRecognizer
+from training.augmentation import Change, augmented
 from training.corpora.manifest import Clip
-from training.extraction import NO_SPEECH, NO_TEXT, Extraction
+from training.extraction import NO_CHINESE, NO_SPEECH, NO_TEXT, Extraction
 from training.feature_cache import CLIPS_PER_SHARD, Example
 
 Samples = npt.NDArray[np.float32]
@@ -141,7 +142,7 @@ def test_what_is_cached_needs_no_encoder_and_still_says_what_was_skipped(opened:
 
 def test_copies_sound_other_and_keep_the_words_of_their_parents(opened: Opened, clips: list[Clip]) -> None:
     parents = opened().examples_of("mine", clips)
-    copies = opened().examples_of("mine", clips, operation="stretch")
+    copies = opened().examples_of("mine", clips, change=Change("stretch"))
     for parent, copy in zip(parents, copies, strict=True):
         assert (copy.clip, copy.variant) == (parent.clip, "stretch")
         assert (copy.transcript, copy.transcript_status) == (parent.transcript, parent.transcript_status)
@@ -156,7 +157,7 @@ def test_copies_sound_other_and_keep_the_words_of_their_parents(opened: Opened, 
 def test_a_copy_is_cut_from_the_original_and_heard_by_the_same_code(
     opened: Opened, clips: list[Clip], speech_recognizer: SpeechRecognizer
 ) -> None:
-    (copy,) = by_key(opened().examples_of("mine", clips, operation="gain"))["first"]
+    (copy,) = by_key(opened().examples_of("mine", clips, change=Change("gain")))["first"]
     assert clips[0].audio is not None
     (utterance,) = find_utterances(decode_audio(clips[0].audio), config=FEATURES.segment)
     assert copy.seconds == utterance.seconds
@@ -175,7 +176,7 @@ def test_a_copy_depends_on_its_seed_and_key_and_not_on_its_neighbours(
     opened: Opened, clips: list[Clip], tmp_path: Path
 ) -> None:
     def mel_of(chosen: Sequence[Clip], seed: int) -> Samples:
-        (copy,) = by_key(opened().examples_of("mine", chosen, operation="noise", seed=seed))["first"]
+        (copy,) = by_key(opened().examples_of("mine", chosen, change=Change("noise", seed=seed)))["first"]
         assert copy.features.mel is not None
         return copy.features.mel
 
@@ -184,10 +185,78 @@ def test_a_copy_depends_on_its_seed_and_key_and_not_on_its_neighbours(
     assert not np.array_equal(whole, mel_of([clips[0]], 1))
 
 
+def test_a_recording_changed_as_a_whole_is_served_like_a_file_that_sounded_so(
+    opened: Opened, clips: list[Clip], tmp_path: Path
+) -> None:
+    by_line = opened().examples_of("mine", clips, change=Change("telephone", of="recording"))
+    phoned = []
+    for clip in clips[:4]:
+        assert clip.audio is not None
+        (samples,) = decode_audio(clip.audio).samples
+        heard = augmented(samples, "telephone", generator=np.random.default_rng(0))
+        path = tmp_path / f"{clip.key}.wav"
+        soundfile.write(path, heard, SAMPLE_RATE_HZ, subtype="FLOAT")
+        phoned.append(replace(clip, audio=path))
+    as_files = opened(cache=tmp_path).examples_of("phoned", phoned)
+    assert [one.clip.key for one in by_line] == ["first", "second", "english", "both", "both"]
+    assert {one.variant for one in by_line} == {"telephone"}
+    for one, file in zip(by_line, as_files, strict=True):
+        assert (one.transcript, one.transcript_status) == (file.transcript, file.transcript_status)
+        assert one.seconds == file.seconds
+        for name in ("mel", "states", "words", "sentence"):
+            assert_close(getattr(one.features, name), getattr(file.features, name))
+
+
+def test_a_recording_cut_short_has_the_words_of_its_beginning_and_its_copies_those_of_the_whole(
+    opened: Opened, clips: list[Clip]
+) -> None:
+    whole = by_key(opened().examples_of("mine", clips))["both"]
+    extraction = opened()
+    (cut,) = by_key(extraction.examples_of("mine", clips, change=Change("two_seconds", of="recording")))["both"]
+    copies = by_key(opened().examples_of("mine", clips, change=Change("two_seconds")))["both"]
+    assert [one.transcript for one in copies] == [one.transcript for one in whole]
+    assert cut.transcript_status == "ok"
+    assert cut.seconds <= 2.0
+    assert whole[0].transcript.startswith(cut.transcript[:2])
+    assert extraction.skipped.keys() == {"silent", "broken"}
+
+
+def test_changed_recordings_are_kept_beside_unchanged_ones_and_drawn_by_seed_and_key(
+    opened: Opened, clips: list[Clip]
+) -> None:
+    def mel_of(chosen: Sequence[Clip], seed: int, **facts: bool) -> Samples:
+        change = Change("background_10db", seed=seed, of="recording")
+        (example,) = by_key(opened(**facts).examples_of("mine", chosen, change=change))["english"]
+        assert example.features.mel is not None
+        return example.features.mel
+
+    whole = mel_of(clips, 0)
+    np.testing.assert_array_equal(whole, mel_of(clips, 0, cached=True))
+    np.testing.assert_array_equal(whole, mel_of([clips[2]], 0))
+    assert not np.array_equal(whole, mel_of([clips[2]], 1))
+    opened(cached=True).examples_of("mine", clips)
+
+
+def test_both_channels_of_a_recording_are_changed_alike(opened: Opened, clips: list[Clip], tmp_path: Path) -> None:
+    assert clips[2].audio is not None
+    (line,) = decode_audio(clips[2].audio).samples
+    path = tmp_path / "stereo.wav"
+    # The second caller speaks more softly, and later.
+    soundfile.write(path, np.stack([line, 0.5 * np.roll(line, 800)], axis=1), SAMPLE_RATE_HZ, subtype="FLOAT")
+    stereo = replace(clips[2], key="stereo", audio=path)
+    plain = opened(cache=tmp_path).examples_of("mine", [stereo])
+    faster = opened(cache=tmp_path).examples_of("mine", [stereo], change=Change("speed", of="recording"))
+    assert len(faster) == len(plain) == 2
+    ratios = [one.seconds / other.seconds for one, other in zip(faster, plain, strict=True)]
+    assert ratios[0] == pytest.approx(ratios[1], rel=0.1)
+    assert ratios[0] != pytest.approx(1.0, abs=0.001)
+
+
 def test_texts_have_no_copies(opened: Opened, clips: list[Clip]) -> None:
     texts = [mandarin("text", None, "今天很高兴")]
-    assert opened().examples_of("mine", texts, operation="noise") == []
-    copies = opened().examples_of("mine", [*clips[:1], *texts], operation="noise")
+    for of in ("utterance", "recording"):
+        assert opened().examples_of("mine", texts, change=Change("noise", of=of)) == []
+    copies = opened().examples_of("mine", [*clips[:1], *texts], change=Change("noise"))
     assert [copy.clip.key for copy in copies] == ["first"]
 
 
@@ -212,7 +281,7 @@ def test_gold_text_replaces_what_was_heard_where_a_clip_is_one_utterance(
 
 
 def test_copies_can_have_gold_text_as_well(opened: Opened, clips: list[Clip]) -> None:
-    (copy,) = by_key(opened().examples_of("mine", clips, text="gold", operation="noise"))["first"]
+    (copy,) = by_key(opened().examples_of("mine", clips, text="gold", change=Change("noise")))["first"]
     assert (copy.transcript, copy.variant) == (clips[0].text, "noise")
 
 
@@ -253,3 +322,62 @@ def test_a_corpus_is_read_by_its_name_below_the_data_folder(opened: Opened, tmp_
     assert example.features.mel is None
     assert example.features.sentence is not None
     assert extraction.skipped == {"2": "empty text"}
+
+
+POSTS = [
+    mandarin("post 1", None, "他说：她今天很高兴，它也是！" * 3),
+    mandarin("post 2", None, "[good] LOL 😂"),
+    mandarin("post 3", None, "是他的事，不是她的" * 4),
+    mandarin("post 4", None, None),
+]
+
+
+def test_misheard_texts_are_other_texts_of_the_same_clips(
+    opened: Opened, clips: list[Clip], feature_extractor: FeatureExtractor
+) -> None:
+    extraction = opened()
+    copies = extraction.examples_of("mine", [*clips[:1], *POSTS], misheard=0)
+    assert [copy.clip for copy in copies] == [POSTS[0], POSTS[2]]
+    assert {(copy.variant, copy.transcript_status, copy.seconds) for copy in copies} == {("misheard", "ok", 0.0)}
+    assert extraction.skipped == {"post 2": NO_CHINESE, "post 4": NO_CHINESE}
+    for copy in copies:
+        assert copy.transcript != copy.clip.text
+        assert not set(copy.transcript) & set("，：！")
+        expected = feature_extractor.of_text(copy.transcript)
+        assert_close(copy.features.words, expected.words)
+        assert_close(copy.features.sentence, expected.sentence)
+        assert copy.features.ngrams is not None
+        assert expected.ngrams is not None
+        np.testing.assert_array_equal(copy.features.ngrams.buckets, expected.ngrams.buckets)
+        assert copy.features.mel is None
+
+
+def test_a_misheard_text_depends_on_its_seed_and_key_and_not_on_the_order(opened: Opened, tmp_path: Path) -> None:
+    def texts_of(chosen: Sequence[Clip], seed: int) -> dict[str, str]:
+        copies = opened(cache=tmp_path).examples_of("mine", chosen, misheard=seed)
+        return {copy.clip.key: copy.transcript for copy in copies}
+
+    whole = texts_of(POSTS, 0)
+    assert texts_of(POSTS[::-1], 0) == whole
+    assert texts_of(POSTS, 1) != whole
+    twin = replace(POSTS[0], key="post 5")
+    both = texts_of([POSTS[0], twin], 0)
+    assert both["post 1"] != both["post 5"]
+
+
+def test_misheard_texts_are_kept_beside_the_texts_by_their_seed(opened: Opened, tmp_path: Path) -> None:
+    def shards() -> int:
+        return len(list(tmp_path.rglob("*.npz")))
+
+    written = opened(cache=tmp_path).examples_of("mine", POSTS)
+    heard = opened(cache=tmp_path).examples_of("mine", POSTS, misheard=0)
+    assert shards() == 2
+    again = opened(cache=tmp_path, cached=True)
+    assert [one.transcript for one in again.examples_of("mine", POSTS)] == [one.transcript for one in written]
+    assert [one.transcript for one in again.examples_of("mine", POSTS, misheard=0)] == [one.transcript for one in heard]
+    opened(cache=tmp_path).examples_of("mine", POSTS, misheard=1)
+    assert shards() == 3
+
+
+def test_no_text_is_misheard_where_only_recordings_are(opened: Opened, clips: list[Clip]) -> None:
+    assert opened(cached=True).examples_of("mine", clips, misheard=0) == []

@@ -11,6 +11,7 @@ from model.features import FeatureConfig, Features
 from model.segment import SegmentConfig
 from model.sentence import SentenceConfig
 from model.speech import SpeechConfig
+from training.augmentation import Change
 from training.corpora.manifest import Clip
 from training.feature_cache import (
     CLIPS_PER_SHARD,
@@ -149,9 +150,12 @@ def test_all_that_decides_the_features_decides_the_path(clip: Clip) -> None:
         path_of(replace(clip, key="casia/2")),
         path_of(replace(clip, language="pl")),
         path_of(clip, clip),
-        path_of(clip, operation="noise"),
-        path_of(clip, operation="noise", seed=1),
-        path_of(clip, operation="pitch"),
+        path_of(clip, change=Change("noise")),
+        path_of(clip, change=Change("noise", seed=1)),
+        path_of(clip, change=Change("pitch")),
+        path_of(clip, change=Change("noise", of="recording")),
+        path_of(clip, change=Change("noise", seed=1, of="recording")),
+        path_of(clip, change=Change("pitch", of="recording")),
         path_of(replace(clip, audio=None)),
     ]
     # Of the same size: what counts is the sound itself.
@@ -180,24 +184,35 @@ def test_the_features_of_text_outlive_a_change_of_the_ear(clip: Clip) -> None:
     assert path_of(clip) != path_of(clip, config=louder)
 
 
-@pytest.mark.parametrize("facts", [{"language": "pl"}, {"operation": "noise"}])
-def test_sound_without_a_transcript_of_its_own_outlives_a_change_of_decoder_and_text(
-    clip: Clip, facts: dict[str, Any]
+def test_a_recording_changed_as_a_whole_hangs_on_the_decoder_and_the_readers_as_its_transcript_does(
+    clip: Clip,
 ) -> None:
-    heard = replace(clip, language=facts.get("language", clip.language))
-    operation = facts.get("operation")
-    before = path_of(heard, operation=operation)
+    change = Change("noise", of="recording")
+    decoder = replace(FEATURES, speech=SpeechConfig(beam_size=1))
+    reader = replace(FEATURES, sentence=SentenceConfig(max_tokens=64))
+    assert len({path_of(clip, change=change, config=config) for config in (FEATURES, decoder, reader)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("language", "change"),
+    [("pl", None), ("zh", Change("noise")), ("pl", Change("noise")), ("pl", Change("noise", of="recording"))],
+)
+def test_sound_without_a_transcript_of_its_own_outlives_a_change_of_decoder_and_text(
+    clip: Clip, language: str, change: Change | None
+) -> None:
+    heard = replace(clip, language=language)
+    before = path_of(heard, change=change)
     decoder = replace(FEATURES, speech=SpeechConfig(beam_size=1, max_tokens_base=9))
     reader = replace(FEATURES, sentence=SentenceConfig(max_tokens=64))
     for config in (decoder, reader):
-        assert path_of(heard, operation=operation, config=config) == before
-    assert path_of(heard, operation=operation, assets=ASSETS | {"words": {"vectors": "beef"}}) == before
+        assert path_of(heard, change=change, config=config) == before
+    assert path_of(heard, change=change, assets=ASSETS | {"words": {"vectors": "beef"}}) == before
     encoder = replace(FEATURES, speech=SpeechConfig(tail_seconds=4.0))
     louder = replace(FEATURES, mel=MelConfig(floor=1e-3))
     cut = replace(FEATURES, segment=SegmentConfig(threshold=0.4))
     for config in (encoder, louder, cut):
-        assert path_of(heard, operation=operation, config=config) != before
-    assert path_of(heard, operation=operation, assets={"whisper-base": {"model.bin": "ffff"}}) != before
+        assert path_of(heard, change=change, config=config) != before
+    assert path_of(heard, change=change, assets={"whisper-base": {"model.bin": "ffff"}}) != before
 
 
 def test_the_fields_that_only_the_decoder_reads_are_fields_of_its_configuration() -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from training.experiment import Contrast
-from training.losses import Bank, supervised_contrast, training_loss
+from training.losses import Bank, loss_alone, supervised_contrast, training_loss
 
 
 def drawn(count: int, *, seed: int = 0, size: int = 8) -> Tensor:
@@ -110,3 +110,40 @@ def test_two_passes_predict_twice_and_contrast_with_each_other(alpha: float) -> 
     expected = (entropy + alpha * in_scalar_loops(features, labels, 1.0)) / (1 + alpha)
     found = training_loss(logits, features, torch.tensor(labels), contrast=Contrast(alpha=alpha, temperature=1.0))
     assert found.total.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_parts_that_judge_alone_add_their_mean_cross_entropies(label_smoothing: float) -> None:
+    judged, labels = torch.randn(5, 2, 6), torch.tensor([0, 1, 2, 3, 4])
+    everywhere = torch.ones(5, 2, dtype=torch.bool)
+    found = loss_alone(judged, labels, everywhere, label_smoothing=label_smoothing)
+    expected = sum(
+        nn.functional.cross_entropy(judged[:, part], labels, label_smoothing=label_smoothing).item() for part in (0, 1)
+    )
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_rows_that_cannot_judge_are_ignored() -> None:
+    judged, labels = torch.randn(4, 2, 6, requires_grad=True), torch.tensor([0, 1, 2, 3])
+    can_judge = torch.tensor([[True, False], [False, False], [True, True], [False, True]])
+    found = loss_alone(judged, labels, can_judge)
+    expected = nn.functional.cross_entropy(judged[[0, 2], 0], labels[[0, 2]])
+    expected = expected + nn.functional.cross_entropy(judged[[2, 3], 1], labels[[2, 3]])
+    torch.testing.assert_close(found, expected)
+    found.backward()  # type: ignore[no-untyped-call]
+    assert judged.grad is not None
+    assert torch.equal(judged.grad.abs().sum(2) > 0, can_judge)
+
+
+def test_a_part_that_nobody_can_judge_costs_nothing_and_has_gradients_of_zero() -> None:
+    judged, labels = torch.randn(3, 1, 6, requires_grad=True), torch.tensor([0, 1, 2])
+    loss = loss_alone(judged, labels, torch.zeros(3, 1, dtype=torch.bool))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == 0.0
+    assert judged.grad is not None
+    assert not judged.grad.any()
+
+
+def test_without_parts_nothing_is_added() -> None:
+    nothing = torch.zeros(3, 0, dtype=torch.bool)
+    assert loss_alone(torch.randn(3, 0, 6), torch.tensor([0, 1, 2]), nothing).item() == 0.0

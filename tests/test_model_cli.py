@@ -8,6 +8,8 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from conftest import ROOT
+from drawn_bundle import drawn_bundle
+from drawn_features import small_network
 from rich.console import Console
 
 from model.__main__ import as_json, main, print_recognition
@@ -110,6 +112,47 @@ def test_without_the_parts_the_command_that_fetches_them_is_named(
 ) -> None:
     assert main(["recognize", "call.wav", *BUNDLE, "--cache", str(tmp_path)]) == 2
     assert "python -m model.assets fetch" in " ".join(capsys.readouterr().err.split())
+
+
+def answers(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, float]]:
+    """Probabilities of every file, as ``--json`` prints them."""
+    assert main(["recognize", "--json", *arguments]) == 0
+    return [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_files_of_one_call_are_judged_by_the_voice_heard_before_them(
+    recordings: Mapping[str, Samples], tmp_path: Path, assets: AssetStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    burst = tmp_path / "burst.wav"
+    soundfile.write(burst, recordings["not_in_service"][: int(1.6 * 16_000)], 16_000)
+    folder = drawn_bundle(tmp_path / "drawn", small_network("whisper"))
+    arguments = ["--bundle", str(folder), "--cache", str(assets.cache), str(burst), str(burst)]
+    stranger, as_strange = answers(capsys, *arguments)
+    assert as_strange == pytest.approx(stranger, abs=1e-6)
+    heard_once, heard_twice = answers(capsys, "--same-speaker", *arguments)
+    assert heard_once != pytest.approx(stranger, abs=1e-4)
+    assert heard_twice != pytest.approx(heard_once, abs=1e-4)
+
+
+def test_a_bundle_that_cannot_adapt_to_a_speaker_says_so(
+    call: Path, tmp_path: Path, assets: AssetStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = drawn_bundle(tmp_path / "drawn", small_network("whisper", modalities=("words", "sentence")))
+    parts = ["--bundle", str(folder), "--cache", str(assets.cache)]
+    assert main(["recognize", "--same-speaker", *parts, str(call)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"the bundle {folder} does not adapt to speakers: leave out --same-speaker" in output.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["recognize", "--help"]])
+def test_help_says_when_files_are_of_the_same_speaker(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "python -m model recognize --same-speaker call-1.wav call-2.wav call-3.wav" in shown
+    assert "one call, in the order given" in shown
+    assert "their voices would mix" in shown
 
 
 def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:

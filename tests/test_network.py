@@ -7,11 +7,20 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from drawn_features import FEATURES, PRESETS, SMALL, drawn_features, features_of_every_kind, small_network, tensors_of
+from drawn_features import (
+    FEATURES,
+    PRESETS,
+    SMALL,
+    drawn_features,
+    features_of_every_kind,
+    lived_in,
+    small_network,
+    tensors_of,
+)
 from torch import Tensor, nn
 
 from model.attention import AttentionLayer
-from model.bundle import calibrated
+from model.bundle import FACTS_FILE, GOLDEN_FILE, calibrated
 from model.encoders import MelEncoder
 from model.features import MODALITIES, collate
 from model.network import NetworkConfig, VcemoNetwork
@@ -19,7 +28,7 @@ from training.export import export_network, network_of
 
 Preset = Literal["paper", "whisper"]
 
-BUNDLE = Path(__file__).parents[1] / "artifacts" / "vcemo-whisper-zh"
+BUNDLES = sorted(path.parent for path in (Path(__file__).parents[1] / "artifacts").glob(f"*/{FACTS_FILE}"))
 
 SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(MODALITIES, size)]
 """The rows of the paper's table 3."""
@@ -46,6 +55,9 @@ CHOICES: dict[str, dict[str, Any]] = {
     "heads-of-the-network": {"predictor_hidden": 0, "projector_hidden": 8, "feed_forward_multiple": 2},
     "sentence_norm": {"sentence_norm": True},
     "mel_encoder-conv": {"mel_encoder": "conv"},
+    "statistics_heads-2": {"statistics_heads": 2},
+    "text_branch": {"text_branch": True, "text_width": 8, "ngram_buckets": 70_000},
+    "speaker_prior_steps-5": {"speaker_prior_steps": 5.0},
 }
 ABLATIONS: dict[str, dict[str, Any]] = {"-".join(subset): {"modalities": subset} for subset in SUBSETS[:-1]}
 OPTIONS = CHOICES | ABLATIONS
@@ -57,14 +69,18 @@ EXPORTS: list[tuple[Preset, tuple[str, ...]]] = [
     ("paper", ("concat-channel", "bidirectional", "word_kernel-5", "conv_frequency_stride")),
     ("paper", ("add_mode-aligned", "convolutions", "heads-of-the-network")),
     ("paper", ("acoustic", "guide-words-aligned")),
-    ("paper", ("sentence", "final_layers-2")),
+    ("paper", ("sentence", "final_layers-2", "text_branch")),
     ("whisper", ("aligned-channel-time_mix", "bidirectional-words-aligned")),
     ("whisper", ("words-sentence", "concat-channel-mean")),
-    ("whisper", ("mel_encoder-conv",)),
+    ("whisper", ("mel_encoder-conv", "statistics_heads-2", "speaker_prior_steps-5")),
 ]
 
 # Batch norm and softmax see no shift of all they get; of one key (the sentence reads itself) softmax sees nothing.
-SHIFTS = (*(f"convolutions.{k}.bias" for k in range(3)), "key.bias", "pooling.score.3.bias", "statistics.score.3.bias")
+SHIFTS = (
+    *(f"convolutions.{k}.bias" for k in range(3)),
+    *("key.bias", "pooling.score.3.bias", "text.words.score.bias"),
+    *(f"statistics.{k}.score.3.bias" for k in range(4)),
+)
 ONE_KEY = tuple(
     f"fusion2.decoder.{layer}.self_attention.{part}.{kind}"
     for layer in (0, 1)
@@ -84,59 +100,16 @@ def option(request: pytest.FixtureRequest) -> dict[str, Any]:
     return OPTIONS[request.param]
 
 
-@pytest.mark.parametrize(("preset", "least", "most"), [("paper", 9.5, 10.5), ("mcan", 90, 100), ("whisper", 0.3, 3.0)])
-def test_a_preset_has_so_many_million_parameters(
-    preset: Literal["paper", "mcan", "whisper"], least: float, most: float
-) -> None:
-    with torch.device("meta"):
-        network = VcemoNetwork(NetworkConfig.preset_named(preset))
-    count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-    assert least < count < most
-
-
-def test_the_size_of_mcan_is_a_change_of_the_preset_paper() -> None:
-    config = NetworkConfig.preset_named("mcan", dropout=0.2)
-    assert config == NetworkConfig.preset_named("paper", width=512, heads=8, layers=6, dropout=0.2)
-
-
 def test_the_sentence_of_the_paper_passes_a_linear_layer_and_nothing_behind_it() -> None:
     assert isinstance(small_network("paper").sentence[-1], nn.Linear)
     assert isinstance(small_network("whisper").sentence[-1], nn.LayerNorm)
 
 
-def test_the_names_of_the_modalities_are_those_of_the_mask() -> None:
-    assert NetworkConfig().modalities == MODALITIES
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"pooling": "max"}, "pooling 'max' is not one of: attention, mean, bert_token"),
-        ({"preset": "paper", "mel_encoder": "statistics"}, "goes with states"),
-        ({"preset": "papers"}, "preset 'papers' is not one of: paper, whisper"),
-        ({"concat": "channel", "pooling": "bert_token"}, "pooling 'bert_token' needs concat 'time', not 'channel'"),
-        ({"modalities": ()}, "are not one or more of: acoustic, words, sentence"),
-        ({"modalities": ("words", "words")}, "are not one or more of"),
-        ({"modalities": ("mel",)}, "are not one or more of"),
-        ({"conv_channels": (4, 4)}, "2 conv channels, but 3 time strides"),
-        ({"word_kernel": 4}, "word_kernel 4 is not odd"),
-        ({"final_layers": 0}, "final_layers 0 is less than 1"),
-    ],
-)
-def test_a_choice_that_is_not_offered_is_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        NetworkConfig(**changes)
-
-
-def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match="no preset 'large'; known: paper, mcan, whisper"):
-        NetworkConfig.preset_named("large")  # type: ignore[arg-type]
-
-
-def test_the_committed_weights_give_the_golden_probabilities() -> None:
-    facts = json.loads((BUNDLE / "bundle.json").read_text(encoding="utf-8"))
-    network = network_of(BUNDLE)
-    with np.load(BUNDLE / "golden.npz", allow_pickle=False) as golden:
+@pytest.mark.parametrize("bundle", BUNDLES, ids=lambda bundle: bundle.name)
+def test_the_committed_weights_give_the_golden_probabilities(bundle: Path) -> None:
+    facts = json.loads((bundle / FACTS_FILE).read_text(encoding="utf-8"))
+    network = network_of(bundle)
+    with np.load(bundle / GOLDEN_FILE, allow_pickle=False) as golden:
         inputs = {name: torch.from_numpy(golden[name]) for name in VcemoNetwork.INPUTS}
         expected = golden["probabilities"]
     with torch.inference_mode():
@@ -147,12 +120,6 @@ def test_the_committed_weights_give_the_golden_probabilities() -> None:
 def test_only_the_preset_whisper_reads_encoder_states() -> None:
     assert small_network("paper").states is None
     assert small_network("whisper").states is not None
-
-
-def test_a_preset_takes_changes_and_comes_back_from_json(preset: Preset) -> None:
-    config = NetworkConfig.preset_named(preset, width=64, conv_channels=(4, 8, 8))
-    assert (config.preset, config.width) == (preset, 64)
-    assert NetworkConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 def test_every_option_comes_back_from_json(option: dict[str, Any]) -> None:
@@ -167,6 +134,9 @@ def test_under_no_option_padding_or_a_batch_mate_changes_a_logit(option: dict[st
     for name in ("mel", "states", "words"):
         garbage = torch.full((len(batch), 40, inputs[name].shape[2]), 100.0)
         inputs[name] = torch.cat([inputs[name], garbage], dim=1)
+    garbage = torch.full((len(batch), 40), 9)
+    inputs["ngrams"] = torch.cat([inputs["ngrams"], garbage], dim=1)
+    inputs["ngram_weights"] = torch.cat([inputs["ngram_weights"], torch.zeros_like(garbage)], dim=1)
     with torch.inference_mode():
         together = network(**inputs)
         alone = torch.cat([network(**tensors_of([item])) for item in batch])
@@ -213,17 +183,6 @@ def test_no_choice_is_left_out_of_the_exports() -> None:
     assert {item for changes in CHOICES.values() for item in changes.items()} <= exported
 
 
-def lived_in(network: VcemoNetwork) -> VcemoNetwork:
-    """Move everything away from where it was born, so that no zero hides a mistake."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        network.absent.normal_(generator=generator)
-        for buffer in network.buffers():
-            if buffer.is_floating_point():
-                buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
-    return network
-
-
 def test_padding_and_batch_mates_never_change_a_logit(preset: Preset) -> None:
     batch = features_of_every_kind(np.random.default_rng(0))
     network = small_network(preset)
@@ -244,11 +203,16 @@ def test_nothing_beyond_a_length_changes_a_logit(preset: Preset, name: str) -> N
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("column", "names"), [(0, ("mel", "mel_lengths", "states", "states_lengths")), (1, ("words",)), (2, ("sentence",))]
-)
+SOUND = ("mel", "mel_lengths", "states", "states_lengths", "speaker_rows", "speaker_mel", "speaker_states")
+TEXT = ("sentence", "ngrams", "ngram_weights")
+
+
+@pytest.mark.parametrize(("column", "names"), [(0, SOUND), (1, ("words",)), (2, TEXT)])
 def test_the_content_of_an_absent_modality_is_ignored(preset: Preset, column: int, names: tuple[str, ...]) -> None:
-    first, second = (tensors_of([drawn_features(np.random.default_rng(seed), frames=60 + seed)]) for seed in (0, 1))
+    first, second = (
+        tensors_of([drawn_features(np.random.default_rng(seed), frames=60 + seed, known_speaker=True)])
+        for seed in (0, 1)
+    )
     first["modality_mask"][:, column] = 0
     network = small_network(preset)
     with torch.inference_mode():
@@ -267,9 +231,9 @@ def test_every_modality_that_is_there_is_read(preset: Preset, column: int) -> No
         assert (network(**present) - network(**absent)).abs().max() > 1e-4
 
 
-def test_words_beyond_the_fusions_steps_are_cut(preset: Preset) -> None:
+def test_the_fusions_cut_words_beyond_their_steps(preset: Preset) -> None:
     inputs = tensors_of([drawn_features(np.random.default_rng(0), words=30)])
-    network = small_network(preset)
+    network = small_network(preset, text_branch=False)
     changed = inputs["words"].clone()
     changed[:, SMALL["fusion_steps"] + 1 :] = 5.0
     with torch.inference_mode():
@@ -425,12 +389,18 @@ def test_the_contrastive_feature_has_length_one(preset: Preset) -> None:
     torch.testing.assert_close(projected.norm(dim=1), torch.ones(5))
 
 
+def loss_of_everything(network: VcemoNetwork, embedded: Tensor, targets: Tensor) -> Tensor:
+    judged = [network.predictor(embedded), *network.judged_alone(embedded).values()]
+    losses = [nn.functional.cross_entropy(logits, targets) for logits in judged]
+    return torch.stack([*losses, network.project(embedded)[:, 0].sum()]).sum()
+
+
 def test_gradients_reach_every_parameter_but_those_that_nothing_can_depend_on(preset: Preset) -> None:
     network = small_network(preset, layers=2, dropout=0.0, input_dropout=0.0).train()
     inputs = tensors_of([*features_of_every_kind(np.random.default_rng(0)), drawn_features(np.random.default_rng(1))])
     embedded = network.embed(**inputs)
     targets = torch.arange(6) % 6
-    loss = nn.functional.cross_entropy(network.predictor(embedded), targets) + network.project(embedded)[:, 0].sum()
+    loss = loss_of_everything(network, embedded, targets)
     loss.backward()  # type: ignore[no-untyped-call]
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -450,7 +420,7 @@ def test_of_the_preset_paper_whole_utterances_train_everything_but_what_stands_f
     network = small_network("paper", **({"layers": 2, "dropout": 0.0} | changes)).train()
     embedded = network.embed(**inputs)
     targets = torch.arange(6)
-    loss = nn.functional.cross_entropy(network.predictor(embedded), targets) + network.project(embedded)[:, 0].sum()
+    loss = loss_of_everything(network, embedded, targets)
     loss.backward()  # type: ignore[no-untyped-call]
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name

@@ -147,6 +147,30 @@ def test_a_corpus_that_cannot_be_divided_is_refused(corpora: Corpora) -> None:
         folds(Corpora(clips=two), experiment(kind="split"))
 
 
+def test_a_whole_corpus_is_left_out_and_the_others_with_their_copies_are_trained_on(corpora: Corpora) -> None:
+    (fold,) = folds(corpora, experiment(kind="corpus"))
+    assert fold.name == "casia"
+    assert who(fold.test) == {("casia", name) for name in SPEAKERS}
+    assert who(fold.train) == {("nemo", "anna")}
+    assert Counter(example.variant for example in fold.train) == {"": 6, "noise": 6}
+    assert not [example for example in fold.test if example.variant]
+    assert not fold.dev
+
+
+def test_a_corpus_left_out_selects_nothing_unless_asked_for(corpora: Corpora) -> None:
+    (fold,) = folds(corpora, experiment(kind="corpus", dev="test"))
+    assert fold.dev == fold.test
+
+
+def test_a_corpus_can_only_be_left_out_where_there_is_another(corpora: Corpora) -> None:
+    casia = [example for example in corpora.clips if example.clip.corpus == "casia"]
+    with pytest.raises(CorpusError, match="found 18 utterances of it, and 0 of others"):
+        folds(Corpora(clips=casia), experiment(kind="corpus"))
+    nemo = [example for example in corpora.clips if example.clip.corpus == "nemo"]
+    with pytest.raises(CorpusError, match="found 0 utterances of it, and 6 of others"):
+        folds(Corpora(clips=nemo), experiment(kind="corpus"))
+
+
 def test_what_ships_is_trained_on_everyone(corpora: Corpora) -> None:
     fold = everyone(corpora)
     assert len(fold.train) == len(corpora.clips) + len(corpora.copies)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from conftest import ROOT, MandarinClip
+from drawn_bundle import drawn_bundle
+from drawn_features import small_network
 
 from model.assets import AssetStore
 from model.audio import AudioLimits, Recording
@@ -17,8 +19,9 @@ from model.bundle import FACTS_FILE, Bundle
 from model.errors import AssetMissing, AudioTooLong, BundleInvalid, CorruptAudio, GoldenMismatch
 from model.features import FeatureExtractor
 from model.labels import EMOTIONS
-from model.recognizer import EmotionRecognizer, JudgedUtterance, Recognition
+from model.recognizer import EmotionRecognizer, JudgedUtterance, Recognition, heard_in
 from model.segment import Utterance
+from model.speaker import Conversation
 from model.speech import SpeechRecognizer, Transcript, TranscriptStatus
 
 Samples = npt.NDArray[np.float32]
@@ -216,3 +219,89 @@ def test_parts_other_than_those_trained_with_are_refused(tmp_path: Path, assets:
 def test_a_part_that_was_not_fetched_is_named(tmp_path: Path, bundle: Bundle, assets: AssetStore) -> None:
     with pytest.raises(AssetMissing, match=r"asset whisper-base .* python -m model\.assets fetch"):
         EmotionRecognizer.load(bundle.directory, assets=replace(assets, cache=tmp_path))
+
+
+@pytest.fixture(scope="module")
+def adapting(
+    tmp_path_factory: pytest.TempPathFactory, speech_recognizer: SpeechRecognizer, feature_extractor: FeatureExtractor
+) -> EmotionRecognizer:
+    """An untrained network that reads what was heard of a speaker."""
+    folder = drawn_bundle(tmp_path_factory.mktemp("adapting") / "drawn", small_network("whisper"))
+    return EmotionRecognizer(Bundle.load(folder), speech=speech_recognizer, features=feature_extractor)
+
+
+@pytest.fixture(scope="module")
+def calls(bursts: tuple[Samples, Samples]) -> tuple[bytes, bytes]:
+    """Two recordings of one call: an agent and a customer, then the customer alone."""
+    first, second = bursts
+    agent = np.concatenate([first, silence(4)])
+    customer = np.concatenate([silence(3), second, silence(4)])[: len(agent)]
+    return wav(agent, customer), wav(silence(len(first) / 16_000), first)
+
+
+def rows_of(answer: Recognition) -> dict[tuple[int, int], Samples]:
+    """Probabilities by channel and start."""
+    return {
+        (one.utterance.channel, one.utterance.start_ms): one.probabilities
+        for one in answer.segments
+        if one.probabilities is not None
+    }
+
+
+def test_in_a_conversation_every_utterance_is_judged_by_what_was_heard_of_its_speaker(
+    adapting: EmotionRecognizer, calls: tuple[bytes, bytes]
+) -> None:
+    found, expected = Conversation(), Conversation()
+    for call in calls:
+        answer = adapting.recognize(call, conversation=found)
+        known = [
+            heard_in(expected, adapting.features(one.utterance.samples, one.transcript), one.utterance.channel)
+            for one in answer.segments
+        ]
+        rows = np.stack(list(rows_of(answer).values()))
+        np.testing.assert_allclose(rows, np.stack(adapting.classify(known)), atol=1e-5)
+        assert np.abs(rows - np.stack(adapting.classify([replace(one, speaker=None) for one in known]))).max() > 1e-4
+    assert set(found.heard) == {0, 1}
+    for channel, statistics in expected.heard.items():
+        assert found.heard[channel].mel.count == statistics.mel.count > 100
+
+
+def test_a_channel_learns_nothing_from_the_other(adapting: EmotionRecognizer, bursts: tuple[Samples, Samples]) -> None:
+    first, second = bursts
+    length = max(len(first), len(second))
+    customer = np.concatenate([silence(1), second, silence(3)])[: length + 32_000]
+    agents = (silence(len(customer) / 16_000), np.concatenate([first, silence(4)])[: len(customer)])
+    found = []
+    for agent in agents:
+        conversation = Conversation()
+        answer = adapting.recognize(wav(agent, customer), conversation=conversation)
+        found.append(({key: row for key, row in rows_of(answer).items() if key[0] == 1}, conversation.heard[1]))
+    (alone, heard_alone), (beside, heard_beside) = found
+    assert alone.keys() == beside.keys()
+    for key, row in alone.items():
+        np.testing.assert_allclose(beside[key], row, atol=1e-4)
+    assert heard_alone.states.count == heard_beside.states.count
+
+
+def test_silence_adds_nothing_to_a_conversation(adapting: EmotionRecognizer) -> None:
+    conversation = Conversation()
+    adapting.recognize(wav(silence(2)), conversation=conversation)
+    assert conversation.heard == {}
+
+
+def test_a_recording_that_cannot_be_used_adds_nothing_to_a_conversation(adapting: EmotionRecognizer) -> None:
+    conversation = Conversation()
+    with pytest.raises(CorruptAudio):
+        adapting.recognize(wav(silence(1))[:44], conversation=conversation)
+    assert conversation.heard == {}
+
+
+def test_a_bundle_that_does_not_adapt_to_speakers_refuses_a_conversation(
+    tmp_path: Path, speech_recognizer: SpeechRecognizer, feature_extractor: FeatureExtractor
+) -> None:
+    network = small_network("whisper", modalities=("words", "sentence"))
+    bundle = Bundle.load(drawn_bundle(tmp_path / "drawn", network))
+    deaf = EmotionRecognizer(bundle, speech=speech_recognizer, features=feature_extractor)
+    with pytest.raises(ValueError, match="drawn 0 does not adapt to speakers"):
+        deaf.recognize(wav(silence(1)), conversation=Conversation())
+    assert deaf.recognize(wav(silence(1))).status == "no_speech"

@@ -19,7 +19,7 @@ from training.experiment import Contrast, Experiment, Protocol
 from training.feature_cache import Example
 from training.inference import predict_logits
 from training.logbook import CURVES_FILE, Row
-from training.trainer import CHECKPOINT_FILE, Training
+from training.trainer import CHECKPOINT_FILE, Training, _can_judge
 
 EXPERIMENT = Experiment(
     network=SMALL | {"input_dropout": 0.0}, corpora={"casia": 1}, epochs=2, batch_size=16, learning_rate=3e-3
@@ -214,3 +214,48 @@ def test_half_precision_trains_as_well(learnable: list[Example]) -> None:
 def test_augmented_copies_and_originals_are_shown_alike(learnable: list[Example]) -> None:
     copies = [replace(clip, variant="noise") for clip in learnable[:16]]
     assert prepared([*learnable, *copies])._set.steps_per_epoch() == 4
+
+
+def test_sound_teaches_its_judge_wherever_it_is_and_text_only_where_there_is_no_sound() -> None:
+    """Columns of the mask: sound, words, sentence. A read text carries the label of the voice, not its own."""
+    mask = torch.tensor([[1.0, 1, 1], [1, 0, 0], [0, 1, 1], [0, 0, 1]])
+    found = {part: _can_judge(part, mask).tolist() for part in ("sound", "words", "sentence", "ngrams")}
+    assert found == {
+        "sound": [True, True, False, False],
+        "words": [False, False, True, False],
+        "sentence": [False, False, True, True],
+        "ngrams": [False, False, True, True],
+    }
+
+
+@pytest.mark.parametrize("contrast", [Contrast(), EVERYTHING_ON], ids=["in the batch", "queue and two passes"])
+def test_parts_learn_to_judge_alone_where_they_are_asked_to(learnable: list[Example], contrast: Contrast) -> None:
+    texts = tuple(
+        drawn_example(drawn_features(np.random.default_rng(k), frames=0), key=f"t{k}", emotion=EMOTIONS[k % 6])
+        for k in range(12)
+    )
+
+    def judges(weight: float) -> dict[str, torch.Tensor]:
+        network, _ = trained(learnable, texts=texts, epochs=1, judged_alone=weight, contrast=contrast)
+        return {name: value for name, value in network.state_dict().items() if name.startswith("judges.")}
+
+    untaught, taught = judges(0.0), judges(1.0)
+    torch.manual_seed(EXPERIMENT.seed)
+    born = VcemoNetwork(EXPERIMENT.network_config).state_dict()
+    assert set(taught) >= {"judges.sound.1.weight", "judges.words.1.weight", "judges.ngrams.1.weight"}
+    for name in taught:
+        assert torch.equal(untaught[name], born[name]), name
+        assert not torch.equal(taught[name], born[name]), name
+
+
+def test_a_network_without_parts_trains_though_they_are_asked_to_judge(learnable: list[Example]) -> None:
+    network, losses = trained(learnable, preset="paper", epochs=2, judged_alone=1.0)
+    assert not list(network.judges)
+    assert losses[-1] < losses[0]
+
+
+def test_everything_that_the_default_experiment_turns_on_trains_together(learnable: list[Example]) -> None:
+    copies = [replace(clip, variant="telephone") for clip in learnable]
+    options: dict[str, Any] = {"copy_probability": 0.5, "known_speaker_probability": 0.5, "judged_alone": 1.0}
+    _, losses = trained([*learnable, *copies], epochs=6, **options)
+    assert losses[-1] < losses[0]

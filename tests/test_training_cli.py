@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ Samples = npt.NDArray[np.float32]
 RATE_HZ = 16_000
 EXPERIMENT = """\
 name = "drawn"
-text_corpora = ["ewect_dev"]
+text_corpora = ["ewect"]
+conditions = ["telephone"]
 epochs = 2
 batch_size = 8
 
@@ -36,6 +38,16 @@ casia = 1
 width = 16
 heads = 2
 """
+
+
+POSTS = {
+    "virus_train": range(1),
+    "usual_train": range(5),
+    "virus_extra": range(1, 2),
+    # Some posts are in two parts.
+    "virus_dev": range(1, 4),
+}
+"""How many posts of each emotion the parts of EWECT have, and which."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -73,6 +85,15 @@ def rows_of_clips(folder: Path, recordings: Mapping[str, Samples]) -> list[dict[
     return rows
 
 
+def rows_of_posts(part: str, numbers: range) -> list[dict[str, Any]]:
+    words = zip(EMOTIONS, ("气死我了", "真可怕", "太好了", "今天星期三", "好难过", "没想到"), strict=True)
+    return [
+        {"key": f"ewect/{part}-{number}", "text": f"{word}，第{number}句。", "emotion": emotion, "language": "zh"}
+        for emotion, word in words
+        for number in (10 * EMOTIONS.index(emotion) + each for each in numbers)
+    ]
+
+
 def write_manifest(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
 
@@ -84,14 +105,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, assets: AssetStore, recordin
         (root / folder).mkdir(parents=True)
     (root / "cache" / "assets").symlink_to(assets.cache / "assets")
     write_manifest(root / "data/casia/manifest.jsonl", rows_of_clips(root / "data/casia", recordings))
-    texts = [
-        {"key": f"ewect/{emotion}-{number}", "text": f"{word}，第{number}句。", "emotion": emotion, "language": "zh"}
-        for emotion, word in zip(
-            EMOTIONS, ("气死我了", "真可怕", "太好了", "今天星期三", "好难过", "没想到"), strict=True
-        )
-        for number in (1, 2)
-    ]
-    write_manifest(root / "data/ewect/virus_dev.jsonl", texts)
+    for part, numbers in POSTS.items():
+        write_manifest(root / f"data/ewect/{part}.jsonl", rows_of_posts(part, numbers))
     (root / "drawn.toml").write_text(EXPERIMENT)
     return Scene(root=root)
 
@@ -119,9 +134,9 @@ def test_training_goes_from_corpora_to_a_bundle_and_evaluating_again_trains_noth
     )
     assert bundle.facts.labels == EMOTIONS
     assert set(bundle.facts.assets) == {"whisper-base", "word-vectors-zh", "e5-small"}
-    assert [corpus["name"] for corpus in bundle.facts.corpora] == ["casia", "ewect_dev"]
+    assert [corpus["name"] for corpus in bundle.facts.corpora] == ["casia", "ewect"]
     assert set(bundle.facts.golden_audio) >= {"int8"}
-    assert "| berta |" in (out / CARD_FILE).read_text(encoding="utf-8")
+    assert "| berta, single clips | " in (out / CARD_FILE).read_text(encoding="utf-8")
 
     drawn = features_of_every_kind(np.random.default_rng(0))
     of_torch = calibrated(predict_logits(network_of(out), drawn, config=FEATURES), bundle.facts.temperature)
@@ -135,8 +150,12 @@ def test_training_goes_from_corpora_to_a_bundle_and_evaluating_again_trains_noth
     assert not list(runs.glob("*/checkpoint.safetensors"))
     rows = (runs / "agnes" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     lines = [json.loads(line) for line in rows]
-    assert {(line["speaker"], line["fold"], line["seed"]) for line in lines} == {("agnes", "agnes", 0)}
-    assert sum(line["view"] == "both" for line in lines) == 6
+    spoken = [line for line in lines if not line["view"].startswith("posts ")]
+    assert {(line["speaker"], line["fold"], line["seed"]) for line in spoken} == {("agnes", "agnes", 0)}
+    counts = Counter(line["view"] for line in lines)
+    assert (counts["both"], counts["call 19"], counts["neutral call 0"], counts["condition telephone"]) == (6, 6, 1, 6)
+    assert (counts["posts ewect_dev"], counts["pair"], counts["clash"]) == (18, 6, 6)
+    assert 0 < counts["posts ewect_tenth"] < 30
 
     assert main(["evaluate", *scene.options(), "--json"]) == 0
     evaluation = json.loads(capsys.readouterr().out)
@@ -178,7 +197,7 @@ def test_seeds_and_folds_are_trained_side_by_side(scene: Scene, capsys: pytest.C
         "augmentation=['noise']",
     ]
     assert main(["train", *scene.options(), *changes, "--seeds", "2", "--jobs", "2"]) == 0
-    assert capsys.readouterr().out.count("unweighted average recall") == 2
+    assert capsys.readouterr().out.count("12 clips, 2 seeds") == 1
     runs = [path for path in (scene.root / "cache" / "runs").iterdir() if path.name.startswith("twins")]
     assert len(runs) == 2
     assert sorted(path.parent.name for run in runs for path in run.glob("*/network.safetensors")) == [
@@ -193,7 +212,7 @@ def test_a_dry_run_shows_the_choices_and_every_module_and_needs_no_corpus(capsys
     assert main(["train", "experiments/vcemo.toml", "--dry-run", "--set", "network.width=64"]) == 0
     printed = capsys.readouterr().out
     assert '"learning_rate": 1e-05' in printed
-    for word in ("fusion1", "fusion2", "projector", "parameters", "CoAttention", "8 x 64"):
+    for word in ("fusion1", "fusion2", "projector", "parameters", "CoAttention", "9 x 64"):
         assert word in printed
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from model.assets import default_cache
 from model.errors import TrainingInterrupted, VcemoError
+from model.processors import usable_processors
 from training import commands
 
 _EXAMPLES = """\
@@ -23,6 +24,7 @@ examples:
   python -m training evaluate --json                   recall by speaker left out, and the controls
   python -m training report paper_casia --seeds 3 --against paper_casia --against-set contrast.alpha=0
   python -m training export --out artifacts/vcemo-whisper-zh
+  python -m training reproduce-default
   python -m training export-bert --model ./bert-base-chinese --out ./bert-onnx
 
 Corpora are read below --data, else $VCEMO_DATA, else ../shared/data. Features and networks are kept in
@@ -36,6 +38,7 @@ _COMMANDS = {
     "evaluate": commands.evaluate,
     "report": commands.report,
     "export": commands.export,
+    "reproduce-default": commands.reproduce_default,
     "export-bert": commands.export_bert,
 }
 
@@ -93,7 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_experiment(export)
     _add_training(export)
     export.add_argument("--out", type=Path, default=Path("artifacts/vcemo-whisper-zh"), help="folder of the bundle")
-    export.add_argument("--version", default="0.2.0", help="version of the bundle (default %(default)s)")
+    export.add_argument("--version", default="0.3.0", help="version of the bundle (default %(default)s)")
+    reproduce = add("reproduce-default", help="rebuild the bundle that ships, and every figure of its card: hours")
+    _add_experiment(reproduce)
+    reproduce.add_argument("--jobs", type=int, default=usable_processors(), help="folds side by side (now %(default)s)")
+    reproduce.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
+    reproduce.add_argument("--out", type=Path, default=Path("artifacts/vcemo-whisper-zh"), help="folder of the bundle")
+    reproduce.add_argument("--version", default="0.3.0", help="version of the bundle (default %(default)s)")
     _add_bert(add("export-bert", help="a BERT folder of transformers -> ONNX sentence encoder"))
     return parser
 

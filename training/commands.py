@@ -1,44 +1,39 @@
 """What each command of training does."""
 
 import argparse
-import datetime
 import json
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Final
 
 import torch
 import torch.distributed as dist
 from rich.console import Console
 
 from model.assets import AssetStore
-from model.bundle import BundleFacts
 from model.features import collate
 from model.network import VcemoNetwork
 from model.processors import usable_processors
 from training import prepare as preparation
 from training import sentence_export
-from training.card import model_card
 from training.comparison import Comparison, compare, print_comparison
 from training.corpora.catalog import corpus_named
 from training.distributed import launched_ranks
-from training.evaluation import Evaluation, print_evaluation
+from training.evaluation_table import print_evaluation
 from training.experiment import Experiment, load_experiment
-from training.export import golden_features, write_bundle
+from training.export import golden_features
 from training.logbook import read_curves
-from training.prediction_rows import PredictionRow, read_predictions
-from training.predictions import PREDICTIONS_FILE
-from training.protocols import EVERYONE, Corpora, everyone
+from training.prediction_rows import PredictionRow
+from training.protocols import EVERYONE, Corpora
+from training.release import release
 from training.report import write_report
+from training.reproduction import evaluations
 from training.scores import print_scores, score
 from training.shapes import module_shapes
 from training.side_by_side import train_side_by_side
+from training.views import ALONE, SHUFFLED, SOUND, TEXT
 from training.workshop import Workshop
-
-_GOLDEN_LICENCE: Final = "a voice prompt of Asterisk, spoken by Allison Smith, CC BY-SA 3.0 (Digium, Inc.)."
 
 
 def prepare(options: argparse.Namespace, console: Console) -> None:
@@ -79,10 +74,9 @@ def train(options: argparse.Namespace, console: Console) -> None:
             return
         if ranks.world == 1:
             _train_missing(options, workshop, corpora, resume=options.resume)
-        for seed in _seeds(options, experiment):
-            evaluation = workshop.with_seed(seed).evaluation(corpora, resume=options.resume)
-            if ranks.is_first:
-                print_evaluation(evaluation, Console())
+        evaluation = workshop.evaluation(corpora, seeds=_seeds(options, experiment), resume=options.resume)
+        if ranks.is_first:
+            print_evaluation(evaluation, Console())
 
 
 def evaluate(options: argparse.Namespace, console: Console) -> None:
@@ -90,12 +84,11 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
     workshop = _workshop(options, console, _experiment(options))
     corpora = workshop.corpora()
     _train_missing(options, workshop, corpora)
-    for seed in _seeds(options, workshop.experiment):
-        evaluation = workshop.with_seed(seed).evaluation(corpora)
-        if options.json:
-            Console().print_json(data=evaluation.to_json())
-        else:
-            print_evaluation(evaluation, Console())
+    evaluation = workshop.evaluation(corpora, seeds=_seeds(options, workshop.experiment))
+    if options.json:
+        Console().print_json(data=evaluation.to_json())
+    else:
+        print_evaluation(evaluation, Console())
 
 
 def report(options: argparse.Namespace, console: Console) -> None:
@@ -103,7 +96,8 @@ def report(options: argparse.Namespace, console: Console) -> None:
     workshop = _workshop(options, console, _experiment(options))
     experiment = workshop.experiment
     views, curves = _records(options, workshop)
-    scores = {view: score(rows, labels=experiment.emotions, cluster=options.cluster) for view, rows in views.items()}
+    shown = [view for view in (ALONE, SOUND, TEXT, SHUFFLED) if view in views]
+    scores = {view: score(views[view], labels=experiment.emotions, cluster=options.cluster) for view in shown}
     print_scores(scores["both"], Console())
     write_report(
         options.out,
@@ -126,21 +120,20 @@ def export(options: argparse.Namespace, console: Console) -> None:
     workshop = _workshop(options, console, _experiment(options))
     corpora = workshop.corpora()
     _train_missing(options, workshop, corpora, also=(EVERYONE,))
-    evaluation = workshop.evaluation(corpora)
+    evaluation = workshop.evaluation(corpora, seeds=_seeds(options, workshop.experiment))
     print_evaluation(evaluation, Console())
-    network = workshop.network(corpora, everyone(corpora))
-    facts = _facts(workshop, evaluation, version=options.version)
-    card = model_card(facts=facts, evaluation=evaluation, corpora=facts.corpora, golden_licence=_GOLDEN_LICENCE)
-    write_bundle(
-        options.out,
-        network=network,
-        facts=facts,
-        card=card,
-        assets=workshop.assets,
-        sentence_encoder=workshop.bert,
-        threads=workshop.threads,
-    )
-    console.print(f"wrote {options.out}; try: python -m model recognize RECORDING --bundle {options.out}")
+    release(workshop, corpora, evaluation, out=options.out, version=options.version)
+
+
+def reproduce_default(options: argparse.Namespace, console: Console) -> None:
+    """Rebuild the bundle that ships, and every figure of its card."""
+    workshop = _workshop(options, console, _experiment(options))
+    found = evaluations(workshop, name=options.experiment, overrides=options.set, jobs=options.jobs)
+    for evaluation in found.values():
+        print_evaluation(evaluation, Console())
+    corpora = workshop.corpora()
+    evaluation = found.pop(workshop.experiment.protocol.corpus)
+    release(workshop, corpora, evaluation, out=options.out, version=options.version, elsewhere=found)
 
 
 def export_bert(options: argparse.Namespace, console: Console) -> None:
@@ -223,12 +216,10 @@ def _records(
     curves: dict[str, list[dict[str, float]]] = {}
     for seed in _seeds(options, workshop.experiment):
         of_seed = workshop.with_seed(seed)
-        of_seed.evaluation(corpora)
+        for row in of_seed.judged(corpora):
+            views.setdefault(row.view, []).append(row)
         for fold in of_seed.folds(corpora):
-            folder = of_seed.run_folder(corpora, fold)
-            for row in read_predictions(folder / PREDICTIONS_FILE):
-                views.setdefault(row.view, []).append(row)
-            curves[f"{fold.name}, seed {seed}"] = read_curves(folder)
+            curves[f"{fold.name}, seed {seed}"] = read_curves(of_seed.run_folder(corpora, fold))
     return views, curves
 
 
@@ -256,7 +247,11 @@ def _title(name: str, overrides: Sequence[str]) -> str:
 
 def _protocol(experiment: Experiment) -> str:
     protocol = experiment.protocol
-    kinds = {"speakers": "One speaker left out at a time", "sessions": "One session left out at a time"}
+    kinds = {
+        "speakers": "One speaker left out at a time",
+        "sessions": "One session left out at a time",
+        "corpus": "All of a corpus left out",
+    }
     kind = kinds.get(protocol.kind, "One division into 8/1/1")
     dev = {"none": "a fixed schedule, nothing selected", "own": "the epoch selected on others of the corpus"}
     return f"{kind}, {protocol.corpus}; {dev.get(protocol.dev, 'the epoch selected on the test part itself')}."
@@ -270,32 +265,3 @@ def _cautions(experiment: Experiment) -> list[str]:
         "Negative control: the training labels were dealt out at random.": experiment.shuffle_labels,
     }
     return [caution for caution, applies in cautions.items() if applies]
-
-
-def _facts(workshop: Workshop, evaluation: Evaluation, *, version: str) -> BundleFacts:
-    experiment = workshop.experiment
-    names = [*experiment.corpora, *experiment.text_corpora]
-    corpora = [corpus_named(name) for name in dict.fromkeys(names)]
-    return BundleFacts(
-        name=f"vcemo-{experiment.preset}-zh",
-        version=version,
-        labels=experiment.emotions,
-        features=workshop.features,
-        network=experiment.network_config.to_json(),
-        assets=workshop.asset_checksums,
-        golden_audio={},
-        temperature=evaluation.temperature,
-        metrics=evaluation.to_json(),
-        corpora=[{"name": corpus.name, "title": corpus.title, "licence": corpus.licence} for corpus in corpora],
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        git_commit=_git_commit(),
-    )
-
-
-def _git_commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
-    except FileNotFoundError:  # an image without git
-        return "unknown"
-    return found.stdout.strip() or "unknown"

@@ -1,179 +1,230 @@
-"""What a recipe is worth on speakers it has not heard, and the controls that must be at chance."""
+"""What a recipe is worth on speakers it has not heard, over all seeds, and the controls that must be at chance."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from rich.console import Console
-from rich.table import Table
 
 from model.bundle import calibrated
-from model.features import FeatureConfig
-from model.network import VcemoNetwork
-from training.dataset import label_of
-from training.feature_cache import Example
-from training.inference import predict_logits
+from training.abstention import Abstention, abstention
+from training.mean_recall import mean_recall, recall_by_fold
 from training.metrics import (
+    Floats,
+    Integers,
     Interval,
-    bootstrap_interval,
     confusion,
     expected_calibration_error,
     fit_temperature,
     macro_f1,
     negative_log_likelihood,
+    percentile_interval,
 )
-from training.predictions import VIEWS, Prediction, predictions
+from training.prediction_rows import PredictionRow
+from training.seed_runs import SeedRun, seed_runs
+from training.views import ALONE, CALL, CLASH, CONDITION, NEUTRAL_CALL, PAIR, PAIR_TEXT, POSTS, SHUFFLED, SOUND, TEXT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FoldResult:
-    """One fold's test part, named after who was left out. views: predictions by what the network was shown."""
+class Calls:
+    """Recalls with what was heard of the speaker before, averaged over random orders of the clips."""
 
-    name: str
-    views: Mapping[str, Sequence[Prediction]]
+    recall: Mapping[str, Interval]
+    mean_recall: Interval
+    neutral_mean_recall: Interval | None
+    """Of calls that are 80 % neutral; None where no clip is."""
+    neutral_mean_recall_alone: Interval | None
+    """Of the same clips, each judged by itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """Before and after a temperature; each fold's is fitted on what the networks of the other folds said."""
+
+    temperature: float
+    """Fitted on all folds: what ships."""
+    error_before: float
+    error_after: float
+    negative_log_likelihood_after: float
+    abstention: Abstention
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pairs:
+    """The sound of clips left out with the words of labelled texts."""
+
+    recall: float
+    recall_sound_only: float
+    recall_text_only: float
+    margin: Interval
+    """Fused less the better of the two alone, paired."""
+    confidence_agreeing: float
+    confidence_disagreeing: float
+    """Mean top probability, calibrated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """Every figure of the model card; recalls are unweighted averages over the emotions."""
+    """Every figure of the model card; recalls are unweighted averages over the emotions, and means over the seeds.
+
+    What could not be measured on this corpus is None or empty.
+    """
 
     corpus: str
     emotions: Sequence[str]
+    seeds: Sequence[int]
+    clips: int
     recall: Mapping[str, Interval]
-    """By who was left out; sound and transcript together, as served."""
-    mean_recall: float
+    """By who was left out; sound and transcript together, each clip by itself, as served."""
+    mean_recall: Interval
     mean_recall_sound_only: float
-    macro_f1: float
     control_transcripts_only: float | None
-    """None where no clip of those left out has a transcript to be trusted."""
     control_shuffled_audio: float
+    macro_f1: float
     recall_by_emotion: Mapping[str, float]
     confusion: Sequence[Sequence[int]]
-    temperature: float
-    calibration_error_before: float
-    calibration_error_after: float
-    negative_log_likelihood_after: float
-    text_macro_f1: float | None
+    calls: Calls | None
+    conditions: Mapping[str, Interval]
+    """Mean recalls on a phone line, in noise, of short clips."""
+    calibration: Calibration | None
+    """None where one fold leaves nobody to fit a temperature on."""
+    pairs: Pairs | None
+    text_macro_f1: Mapping[str, float]
+    """Of texts that were not trained on, by corpus."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``bundle.json``."""
         return asdict(self)
 
 
-def fold_result(
-    network: VcemoNetwork,
-    examples: Sequence[Example],
-    *,
-    name: str,
-    features: FeatureConfig,
-    emotions: Sequence[str],
-) -> FoldResult:
-    """Predict the clips that were left out: both modalities, each alone, and with the audio shuffled."""
-    predict = partial(predictions, network, features=features, emotions=emotions)
-    views = {view: predict(examples, view=view) for view in VIEWS}
-    return FoldResult(name=name, views=views | {"shuffled": predict(shuffled_audio(examples))})
-
-
-def shuffled_audio(examples: Sequence[Example], *, seed: int = 0) -> list[Example]:
-    """Give every example the sound of another; text and label stay."""
-    order = np.random.default_rng(seed).permutation(len(examples))
-    return [
-        replace(
-            example,
-            features=replace(example.features, mel=examples[k].features.mel, states=examples[k].features.states),
-        )
-        for example, k in zip(examples, order, strict=True)
-    ]
-
-
-def evaluate(
-    folds: Sequence[FoldResult], *, corpus: str, emotions: Sequence[str], text_macro_f1: float | None
-) -> Evaluation:
-    """Compute every figure; the temperature is fitted on those left out, and checked across folds."""
-    everyone = [one for fold in folds for one in fold.views["both"]]
-    truth, logits = _truth(everyone), _logits(everyone)
-    predicted = logits.argmax(1)
+def evaluate(rows: Sequence[PredictionRow], *, corpus: str, emotions: Sequence[str]) -> Evaluation:
+    """Compute every figure of the predictions of all folds and seeds, under all of :func:`training.views.views`."""
+    by_view: dict[str, list[PredictionRow]] = defaultdict(list)
+    for row in rows:
+        by_view[row.view].append(row)
+    runs = {
+        view: seed_runs(some, labels=emotions) for view, some in by_view.items() if not view.startswith(f"{POSTS} ")
+    }
+    alone = runs[ALONE]
+    truth, predicted = _pooled(alone)
     counts = confusion(truth, predicted, num_classes=len(emotions))
-    temperature = fit_temperature(logits, truth)
-    held_out = _cross_calibrated(folds)
+    calibration = _calibration(alone)
     return Evaluation(
         corpus=corpus,
         emotions=emotions,
-        recall={fold.name: _interval(fold.views["both"]) for fold in folds},
-        mean_recall=_mean_recall(folds, "both"),
-        mean_recall_sound_only=_mean_recall(folds, "sound"),
+        seeds=[run.seed for run in alone],
+        clips=len(alone[0].keys),
+        recall=recall_by_fold(alone),
+        mean_recall=mean_recall(alone).interval,
+        mean_recall_sound_only=mean_recall(runs[SOUND]).value,
+        control_transcripts_only=mean_recall(runs[TEXT]).value if TEXT in runs else None,
+        control_shuffled_audio=mean_recall(runs[SHUFFLED]).value,
         macro_f1=macro_f1(truth, predicted),
-        control_transcripts_only=_mean_recall(folds, "text") if any(fold.views["text"] for fold in folds) else None,
-        control_shuffled_audio=_mean_recall(folds, "shuffled"),
         recall_by_emotion={name: float(counts[k, k] / max(1, counts[k].sum())) for k, name in enumerate(emotions)},
         confusion=counts.tolist(),
-        temperature=temperature,
-        calibration_error_before=expected_calibration_error(calibrated(logits, 1.0), truth),
-        calibration_error_after=expected_calibration_error(held_out, truth),
+        calls=_calls(runs),
+        conditions={
+            view.removeprefix(f"{CONDITION} "): mean_recall(some).interval
+            for view, some in runs.items()
+            if view.startswith(f"{CONDITION} ")
+        },
+        calibration=calibration,
+        pairs=_pairs(runs, temperature=calibration.temperature if calibration else 1.0),
+        text_macro_f1={
+            view.removeprefix(f"{POSTS} "): _macro_f1_of_posts(some, emotions)
+            for view, some in by_view.items()
+            if view.startswith(f"{POSTS} ")
+        },
+    )
+
+
+def _calls(runs: Mapping[str, Sequence[SeedRun]]) -> Calls | None:
+    heard = [run for view, some in runs.items() if view.startswith(f"{CALL} ") for run in some]
+    if not heard:
+        return None
+    neutral = [run for view, some in runs.items() if view.startswith(f"{NEUTRAL_CALL} ") for run in some]
+    alone_of_seed = {run.seed: run for run in runs[ALONE]}
+    same = [_of_keys(alone_of_seed[run.seed], run) for run in neutral]
+    return Calls(
+        recall=recall_by_fold(heard),
+        mean_recall=mean_recall(heard).interval,
+        neutral_mean_recall=mean_recall(neutral).interval if neutral else None,
+        neutral_mean_recall_alone=mean_recall(same).interval if neutral else None,
+    )
+
+
+def _of_keys(run: SeedRun, other: SeedRun) -> SeedRun:
+    """Return the clips of ``run`` that ``other`` has, in the same folds."""
+    wanted = set(zip(other.folds.tolist(), other.keys.tolist(), strict=True))
+    found = zip(run.folds.tolist(), run.keys.tolist(), strict=True)
+    return run.part(np.array([one in wanted for one in found]))
+
+
+def _calibration(runs: Sequence[SeedRun]) -> Calibration | None:
+    if len(np.unique(runs[0].folds)) < 2:
+        return None
+    truth = np.concatenate([run.truth for run in runs])
+    logits = np.concatenate([run.logits for run in runs])
+    held_out = np.concatenate([_cross_calibrated(run) for run in runs])
+    return Calibration(
+        temperature=fit_temperature(logits, truth),
+        error_before=expected_calibration_error(calibrated(logits, 1.0), truth),
+        error_after=expected_calibration_error(held_out, truth),
         negative_log_likelihood_after=negative_log_likelihood(held_out, truth),
-        text_macro_f1=text_macro_f1,
+        abstention=abstention(held_out, truth),
     )
 
 
-def text_score(
-    network: VcemoNetwork, texts: Sequence[Example], *, features: FeatureConfig, emotions: Sequence[str]
-) -> float:
-    """Macro F1 over texts that were not trained on."""
-    truth = np.array([emotions.index(label_of(text)) for text in texts])
-    return macro_f1(truth, predict_logits(network, [text.features for text in texts], config=features).argmax(1))
-
-
-def print_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """Print what the model card says."""
-    chance = 1 / len(evaluation.emotions)
-    table = Table(title=f"{evaluation.corpus}: unweighted average recall, sound and transcript")
-    table.add_column("left out")
-    table.add_column("recall [95 % interval]", justify="right")
-    for speaker, interval in evaluation.recall.items():
-        table.add_row(speaker, str(interval))
-    table.add_section()
-    table.add_row("mean", f"{evaluation.mean_recall:.3f}")
-    table.add_row("mean, sound only", f"{evaluation.mean_recall_sound_only:.3f}")
-    if evaluation.control_transcripts_only is not None:
-        table.add_row(f"control: transcripts only (chance {chance:.3f})", f"{evaluation.control_transcripts_only:.3f}")
-    table.add_row(f"control: audio shuffled (chance {chance:.3f})", f"{evaluation.control_shuffled_audio:.3f}")
-    console.print(table)
-    by_emotion = ", ".join(f"{name} {value:.2f}" for name, value in evaluation.recall_by_emotion.items())
-    console.print(f"recall by emotion: {by_emotion}")
-    console.print(
-        f"calibration error {evaluation.calibration_error_before:.3f} before, "
-        f"{evaluation.calibration_error_after:.3f} after a temperature fitted on the other folds "
-        f"(shipped: {evaluation.temperature:.2f})"
-    )
-    if evaluation.text_macro_f1 is not None:
-        console.print(f"text alone, microblogs of the development part: macro F1 {evaluation.text_macro_f1:.3f}")
-
-
-def _cross_calibrated(folds: Sequence[FoldResult]) -> npt.NDArray[np.float32]:
+def _cross_calibrated(run: SeedRun) -> Floats:
     """Probabilities of each fold under the temperature fitted on the other folds."""
-    rows = []
-    for fold in folds:
-        others = [one for other in folds if other is not fold for one in other.views["both"]] or fold.views["both"]
-        rows.append(calibrated(_logits(fold.views["both"]), fit_temperature(_logits(others), _truth(others))))
-    return np.concatenate(rows)
+    probabilities = np.zeros_like(run.logits)
+    for fold in np.unique(run.folds):
+        mine = run.folds == fold
+        temperature = fit_temperature(run.logits[~mine], run.truth[~mine])
+        probabilities[mine] = calibrated(run.logits[mine], temperature)
+    return probabilities
 
 
-def _mean_recall(folds: Sequence[FoldResult], view: str) -> float:
-    return float(np.mean([_interval(fold.views[view], rounds=1).value for fold in folds if fold.views[view]]))
+def _pairs(runs: Mapping[str, Sequence[SeedRun]], *, temperature: float) -> Pairs | None:
+    if PAIR not in runs or CLASH not in runs:
+        return None
+    # A clip whose emotion no text has is not paired.
+    sound_of_seed = {run.seed: run for run in runs[SOUND]}
+    heard = [_of_keys(sound_of_seed[run.seed], run) for run in runs[PAIR]]
+    fused, sound, text = (mean_recall(some) for some in (runs[PAIR], heard, runs[PAIR_TEXT]))
+    best = max(sound, text, key=lambda one: one.value)
+    confidence = {
+        view: float(np.mean([calibrated(run.logits, temperature).max(1).mean() for run in runs[view]]))
+        for view in (PAIR, CLASH)
+    }
+    return Pairs(
+        recall=fused.value,
+        recall_sound_only=sound.value,
+        recall_text_only=text.value,
+        margin=percentile_interval(fused.value - best.value, fused.resampled - best.resampled),
+        confidence_agreeing=confidence[PAIR],
+        confidence_disagreeing=confidence[CLASH],
+    )
 
 
-def _interval(some: Sequence[Prediction], *, rounds: int = 2000) -> Interval:
-    # A sentence is read in every emotion: its clips are drawn together.
-    groups = [one.sentence or one.key for one in some]
-    return bootstrap_interval(_truth(some), _logits(some).argmax(1), groups=groups, rounds=rounds)
+def _macro_f1_of_posts(rows: Sequence[PredictionRow], emotions: Sequence[str]) -> float:
+    """Mean over the networks, each of which read every post."""
+    by_network: dict[tuple[int, str], list[PredictionRow]] = defaultdict(list)
+    for row in rows:
+        by_network[row.seed, row.fold].append(row)
+    return float(
+        np.mean(
+            [
+                macro_f1(
+                    np.array([emotions.index(row.emotion) for row in some]),
+                    np.array([row.logits for row in some]).argmax(1),
+                )
+                for some in by_network.values()
+            ]
+        )
+    )
 
 
-def _truth(some: Sequence[Prediction]) -> npt.NDArray[np.int64]:
-    return np.array([one.emotion for one in some], dtype=np.int64)
-
-
-def _logits(some: Sequence[Prediction]) -> npt.NDArray[np.float64]:
-    return np.array([one.logits for one in some], dtype=np.float64)
+def _pooled(runs: Sequence[SeedRun]) -> tuple[Integers, Integers]:
+    return np.concatenate([run.truth for run in runs]), np.concatenate([run.logits.argmax(1) for run in runs])

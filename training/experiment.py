@@ -42,8 +42,9 @@ class Contrast:
 class Protocol:
     """Who trains, who selects, who is tested."""
 
-    kind: Literal["speakers", "sessions", "split"] = "speakers"
-    """Leave one speaker, or one session, of ``corpus`` out at a time; or one division into 8/1/1."""
+    kind: Literal["speakers", "sessions", "split", "corpus"] = "speakers"
+    """Leave one speaker, or one session, of ``corpus`` out at a time; one division into 8/1/1; or all of ``corpus``
+    left out, which says how the others carry over to it."""
     corpus: str = "casia"
     """Corpus that is tested; the others are always trained on."""
     dev: Literal["none", "own", "test"] = "none"
@@ -76,7 +77,12 @@ class Experiment:
     texts_per_clip: Annotated[float, Field(ge=0)] = 0.5
     """Text-only examples drawn each epoch, for each clip shown."""
     augmentation: tuple[Operation, ...] = ()
-    """One extra copy of every training clip for each operation (VCEMO §3.5); text is kept."""
+    """One extra copy of every training clip for each operation (VCEMO §3.5), drawn anew where one is named again; text
+    is kept."""
+    copy_probability: Share | None = None
+    """None shows every copy beside its clip, as the paper does; else how often one is shown instead of it."""
+    conditions: tuple[Operation, ...] = ()
+    """What the recordings of those left out are changed by, to see how much is lost on a phone line, say."""
     max_clips: Annotated[int, Field(ge=1)] | None = None
     """Keep this many clips and texts of each corpus: quick runs only."""
     epochs: Annotated[int, Field(ge=1)] = 20
@@ -92,10 +98,21 @@ class Experiment:
     max_gradient_norm: Positive | None = 1.0
     label_smoothing: Share = 0.1
     contrast: Contrast = field(default_factory=Contrast)
+    judged_alone: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the losses of sound, sentence, words and n-grams each by itself, beside that of all together."""
+    text_balance: Share = 0.0
+    """How far texts are drawn evenly from the emotions: 0 as they are, 1 each emotion as often."""
+    misheard_probability: Share = 0.0
+    """How often a text is shown as a recogniser might have written it: see :mod:`training.mishearing`."""
     own_text_probability: Share = 0.5
     """How often a clip keeps the transcript of its own."""
     paired_text_probability: Share = 0.2
     """How often a clip of the training part gets a text of the same label from the text corpora instead."""
+    adversary: Annotated[float, Field(ge=0)] = 0.0
+    """Strength of a judge of corpora that is trained against, so that emotion is learnt and not the recording."""
+    known_speaker_probability: Share = 0.0
+    """How often a clip comes with what was heard of its speaker: itself and others, drawn anew, together at most
+    :data:`training.acquaintance.MOST_CLIPS`."""
     time_mask_share: Share = 0.15
     """Longest stretch of states and mel that is blanked in training, as a share of the utterance."""
     shuffle_labels: bool = False
@@ -113,6 +130,8 @@ class Experiment:
             raise ValueError("own_text_probability and paired_text_probability add up to more than 1")
         if self.patience is not None and self.protocol.dev == "none" and self.protocol.kind != "split":
             raise ValueError("patience needs a dev part: set protocol.dev")
+        if self.protocol.kind == "corpus" and self.protocol.dev == "own":
+            raise ValueError("protocol corpus leaves nobody to be a dev part: set protocol.dev to none or test")
         _ = self.feature_config
         known = {each.name for each in fields(NetworkConfig)}
         if unknown := sorted(set(self.network) - known):
@@ -133,6 +152,7 @@ class Experiment:
             "state_dimension": features.state_dimension,
             "word_dimension": features.words.dimension,
             "sentence_dimension": features.sentence.dimension,
+            "ngram_buckets": features.ngrams.buckets,
         }
         changes = {key: tuple(value) if isinstance(value, list) else value for key, value in self.network.items()}
         return NetworkConfig.preset_named(self.preset, **(sizes | changes))

@@ -31,7 +31,9 @@ from model.bundle import (
 from model.errors import BundleInvalid, GoldenMismatch
 from model.features import FeatureConfig, Features, collate
 from model.network import NetworkConfig, VcemoNetwork
+from model.ngrams import Ngrams
 from model.recognizer import EmotionRecognizer
+from model.speaker import SpeakerStatistics
 from training.inference import as_tensors
 from training.weights import save_network
 
@@ -47,6 +49,11 @@ _DYNAMIC = {
     "words_lengths": {0: "batch"},
     "sentence": {0: "batch"},
     "modality_mask": {0: "batch"},
+    "ngrams": {0: "batch", 1: "ngrams"},
+    "ngram_weights": {0: "batch", 1: "ngrams"},
+    "speaker_rows": {0: "batch"},
+    "speaker_mel": {0: "batch"},
+    "speaker_states": {0: "batch"},
     "logits": {0: "batch"},
 }
 
@@ -159,7 +166,7 @@ def _golden_audio(
 
 
 def golden_features(config: FeatureConfig, *, count: int = 6, seed: int = 0) -> list[Features]:
-    """Draw features of every modality and several lengths; a golden case must not carry a corpus's speech."""
+    """Draw features of every modality, several lengths, a known speaker; it must not carry a corpus's speech."""
     generator = np.random.default_rng(seed)
 
     def normal(*shape: int) -> Any:
@@ -171,7 +178,15 @@ def golden_features(config: FeatureConfig, *, count: int = 6, seed: int = 0) -> 
             states=normal(13 + 9 * index, config.state_dimension),
             words=normal(1 + 2 * index, config.words.dimension),
             sentence=normal(config.sentence.dimension) / 20,
+            ngrams=Ngrams(
+                buckets=generator.integers(0, config.ngrams.buckets, 5 + 9 * index),
+                weights=1 + generator.random(5 + 9 * index, dtype=np.float32),
+            ),
         )
         for index in range(count)
     ]
-    return [*drawn, replace(drawn[0], words=None, sentence=None), replace(drawn[1], mel=None, states=None)]
+    assert drawn[2].mel is not None
+    assert drawn[2].states is not None
+    heard = SpeakerStatistics.of(mel=drawn[2].mel, states=drawn[2].states)
+    silent = drawn[1].without_sound()
+    return [*drawn, drawn[0].with_text_of(None), silent, replace(drawn[2], speaker=heard)]

@@ -13,20 +13,24 @@ import numpy as np
 from rich.progress import Progress
 
 from model.acoustic import log_mel
-from model.audio import SAMPLE_RATE_HZ, decode_audio
+from model.audio import SAMPLE_RATE_HZ, Recording, decode_audio
 from model.errors import AudioError
 from model.features import Array, FeatureConfig, FeatureExtractor, Features
+from model.ngrams import NgramConfig, ngrams
 from model.segment import Utterance, find_utterances
 from model.speech import SpeechRecognizer
-from training.augmentation import Operation, augmented
+from training.augmentation import Change, augmented
 from training.corpora.catalog import corpus_named
 from training.corpora.manifest import Clip
 from training.feature_cache import Example, Shard, load_shard, save_shard, shard_path, sharded, without_text
+from training.mishearing import Homophones, Mishearing, misheard
 
 NO_SPEECH: Final = "no speech found"
 """Why a recording gives no example where nothing is wrong with the file."""
 NO_TEXT: Final = "no_text"
 """Status of an example whose corpus gives it no transcript, where gold text was asked for."""
+NO_CHINESE: Final = "no Chinese to be misheard"
+"""Why a text has no misheard copy."""
 
 _BATCH_SIZE: Final = 8
 _CLIPS_PER_LINE: Final = 1024
@@ -68,8 +72,8 @@ class Extraction:
         *,
         progress: Progress | None = None,
         text: Literal["asr", "gold"] = "asr",
-        operation: Operation | None = None,
-        seed: int = 0,
+        change: Change | None = None,
+        misheard: int | None = None,
     ) -> list[Example]:
         """Return every utterance of a corpus, given by name or manifest: see :meth:`examples_of`.
 
@@ -78,7 +82,7 @@ class Extraction:
         """
         found = corpus_named(corpus)
         clips = found.read(self._data)
-        return self.examples_of(found.name, clips, progress=progress, text=text, operation=operation, seed=seed)
+        return self.examples_of(found.name, clips, progress=progress, text=text, change=change, misheard=misheard)
 
     def examples_of(
         self,
@@ -87,19 +91,26 @@ class Extraction:
         *,
         progress: Progress | None = None,
         text: Literal["asr", "gold"] = "asr",
-        operation: Operation | None = None,
-        seed: int = 0,
+        change: Change | None = None,
+        misheard: int | None = None,
     ) -> list[Example]:
         """Return every utterance of the clips, from the cache where it is known, in the order of the clips.
 
         text: ``gold`` takes the words from the clip instead of the recogniser, where the clip has exactly one
             utterance (nothing says which part of a text belongs to which of several: these keep the recogniser's).
             A clip that has no text loses its text features. Foreign clips have none either way.
-        operation: return augmented copies instead: the utterances found in the recording, changed one by one.
-            Text and its features are the parent's (VCEMO §3.5); clips of text alone have no copies. What is drawn
-            for a clip depends on ``seed``, the operation and its key only.
+        change: of utterances, return augmented copies instead: what was found in the recording, changed one by one.
+            Text and its features are the parent's (VCEMO §3.5). Of recordings, change the whole sound first and then
+            serve it as any other: its utterances and transcripts are its own. Clips of text alone give nothing. What
+            is drawn for a clip depends on the seed, the operation and its key only.
+        misheard: of clips of text alone, return copies as a recogniser might have written them, with the homophones
+            of all these clips; what is drawn for one depends on this seed and its key. Recordings give nothing.
         """
-        shards = self._shards(corpus, clips, progress=progress, operation=operation, seed=seed)
+        assert change is None or misheard is None, "a change is of sound, a mishearing of text"
+        mishearing = None
+        if misheard is not None:
+            mishearing = Mishearing(homophones=Homophones(clip.text for clip in clips if clip.text), seed=misheard)
+        shards = self._shards(corpus, clips, progress=progress, change=change or mishearing)
         examples = [example for shard in shards for example in shard.examples]
         return self._with_gold_text(corpus, clips, examples, progress) if text == "gold" else examples
 
@@ -109,17 +120,18 @@ class Extraction:
         clips: Sequence[Clip],
         *,
         progress: Progress | None,
-        operation: Operation | None = None,
-        seed: int = 0,
+        change: Change | Mishearing | None = None,
     ) -> Iterator[Shard]:
-        plan = [members for members in sharded(clips) if operation is None or members[0].audio is not None]
+        plan = list(sharded(clips))
+        if change is not None:
+            plan = [members for members in plan if (members[0].audio is None) == (change.of == "text")]
         total = sum(len(members) for members in plan)
-        title = f"features of {corpus}, {operation}" if operation else f"features of {corpus}"
+        title = f"features of {corpus}, {change.operation}" if change else f"features of {corpus}"
         task = progress.add_task(title, total=total) if progress is not None else None
         done = 0
         for members in plan:
-            shard, is_new = self._shard(corpus, members, operation, seed)
-            if operation is not None:
+            shard, is_new = self._shard(corpus, members, change)
+            if change is not None and change.of == "utterance":
                 shard = _with_text_of(self._shard(corpus, members)[0], shard)
             self.skipped.update(shard.skipped)
             yield shard
@@ -131,42 +143,47 @@ class Extraction:
                     progress.console.print(f"{title}: {done} of {total}")
 
     def _shard(
-        self, corpus: str, clips: Sequence[Clip], operation: Operation | None = None, seed: int = 0
+        self, corpus: str, clips: Sequence[Clip], change: Change | Mishearing | None = None
     ) -> tuple[Shard, bool]:
         """Return one shard as it is kept, and whether it had to be computed."""
         path = shard_path(
-            self._cache,
-            corpus=corpus,
-            clips=clips,
-            config=self.config,
-            assets=self._assets,
-            operation=operation,
-            seed=seed,
+            self._cache, corpus=corpus, clips=clips, config=self.config, assets=self._assets, change=change
         )
         is_new = not path.is_file()
         if is_new:
-            save_shard(path, self._computed(clips, operation, seed))
+            save_shard(path, self._computed(clips, change))
         # Read back even when new: what is trained on does not depend on whether it was cached.
-        return load_shard(path, clips), is_new
+        return _with_ngrams(load_shard(path, clips), self.config.ngrams), is_new
 
-    def _computed(self, clips: Sequence[Clip], operation: Operation | None, seed: int) -> Shard:
+    def _computed(self, clips: Sequence[Clip], change: Change | Mishearing | None) -> Shard:
+        if isinstance(change, Mishearing):
+            return self._of_misheard(clips, change)
         if clips[0].audio is None:
             return self._of_texts(clips)
+        of_recordings = change if change is not None and change.of == "recording" else None
         found: list[tuple[Clip, Utterance]] = []
         skipped: dict[str, str] = {}
         for clip in clips:
             try:
-                found += [(clip, utterance) for utterance in self._utterances(clip)]
+                found += [(clip, utterance) for utterance in self._utterances(clip, of_recordings)]
             except AudioError as error:
                 skipped[clip.key] = error.message
         heard = {clip.key for clip, _ in found}
         skipped |= {clip.key: NO_SPEECH for clip in clips if clip.key not in heard | skipped.keys()}
-        examples = self._of_speech(found) if operation is None else self._copies(found, operation, seed)
+        if change is None:
+            examples = self._of_speech(found)
+        elif change is of_recordings:
+            examples = [replace(example, variant=change.operation) for example in self._of_speech(found)]
+        else:
+            examples = self._copies(found, change)
         return Shard(examples=examples, skipped=skipped)
 
-    def _utterances(self, clip: Clip) -> list[Utterance]:
+    def _utterances(self, clip: Clip, change: Change | None) -> list[Utterance]:
         assert clip.audio is not None
-        found = find_utterances(decode_audio(clip.audio), config=self.config.segment)
+        recording = decode_audio(clip.audio)
+        if change is not None:
+            recording = _changed(recording, change, clip.key)
+        found = find_utterances(recording, config=self.config.segment)
         return [utterance for utterance in found if np.any(utterance.samples)]
 
     def _of_texts(self, clips: Sequence[Clip]) -> Shard:
@@ -183,6 +200,15 @@ class Extraction:
         ]
         known = {example.clip.key for example in examples}
         return Shard(examples=examples, skipped={c.key: "empty text" for c in clips if c.key not in known})
+
+    def _of_misheard(self, clips: Sequence[Clip], mishearing: Mishearing) -> Shard:
+        heard = [
+            misheard(clip.text or "", homophones=mishearing.homophones, generator=_generator(mishearing, clip.key))
+            for clip in clips
+        ]
+        shard = self._of_texts([replace(clip, text=text) for clip, text in zip(clips, heard, strict=True)])
+        copies = [replace(example, variant=mishearing.operation) for example in shard.examples]
+        return Shard(examples=copies, skipped=dict.fromkeys(shard.skipped, NO_CHINESE))
 
     def _of_speech(self, found: Sequence[tuple[Clip, Utterance]]) -> list[Example]:
         """Transcribe what is spoken in the configured language; of the rest, only the sound counts."""
@@ -206,10 +232,10 @@ class Extraction:
             )
         return [examples[index] for index in range(len(found))]
 
-    def _copies(self, found: Sequence[tuple[Clip, Utterance]], operation: Operation, seed: int) -> list[Example]:
+    def _copies(self, found: Sequence[tuple[Clip, Utterance]], change: Change) -> list[Example]:
         """Sound of augmented copies; their text is joined from the recordings when they are recalled."""
-        generators = {clip.key: _generator(seed, operation, clip.key) for clip, _ in found}
-        copies = [augmented(one.samples, operation, generator=generators[clip.key]) for clip, one in found]
+        generators = {clip.key: _generator(change, clip.key) for clip, _ in found}
+        copies = [augmented(one.samples, change.operation, generator=generators[clip.key]) for clip, one in found]
         return [
             Example(
                 clip=clip,
@@ -217,7 +243,7 @@ class Extraction:
                 seconds=len(copy) / SAMPLE_RATE_HZ,
                 transcript="",
                 transcript_status="",
-                variant=operation,
+                variant=change.operation,
             )
             for (clip, _), copy, features in zip(found, copies, self._sound(copies), strict=True)
         ]
@@ -257,8 +283,19 @@ class Extraction:
 def _with_text(example: Example, *, of: Example) -> Example:
     """Return the example with the words of another, which tell the same clip."""
     assert example.clip.key == of.clip.key
-    features = replace(example.features, words=of.features.words, sentence=of.features.sentence)
+    features = example.features.with_text_of(of.features)
     return replace(example, features=features, transcript=of.transcript, transcript_status=of.transcript_status)
+
+
+def _with_ngrams(shard: Shard, config: NgramConfig) -> Shard:
+    """Count the n-grams of every text that counts: they take less time than to read them back."""
+    examples = [
+        replace(example, features=replace(example.features, ngrams=ngrams(example.transcript, config=config)))
+        if example.features.sentence is not None
+        else example
+        for example in shard.examples
+    ]
+    return replace(shard, examples=examples)
 
 
 def _with_text_of(parents: Shard, copies: Shard) -> Shard:
@@ -267,7 +304,15 @@ def _with_text_of(parents: Shard, copies: Shard) -> Shard:
     return replace(copies, examples=[_with_text(copy, of=parent) for parent, copy in pairs])
 
 
-def _generator(seed: int, operation: Operation, key: str) -> np.random.Generator:
+def _changed(recording: Recording, change: Change, key: str) -> Recording:
+    """Change every channel alike: with the same draw for each, all keep one length."""
+    channels = [
+        augmented(samples, change.operation, generator=_generator(change, key)) for samples in recording.samples
+    ]
+    return replace(recording, samples=np.stack(channels))
+
+
+def _generator(change: Change | Mishearing, key: str) -> np.random.Generator:
     """Random numbers of one clip and operation: neither order nor sharding of the corpus matters."""
-    digest = hashlib.sha256(json.dumps([seed, operation, key]).encode()).digest()
+    digest = hashlib.sha256(json.dumps([change.seed, change.operation, key]).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest))

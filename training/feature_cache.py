@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model.features import FeatureConfig, Features
-from training.augmentation import Operation
+from training.augmentation import Change
 from training.corpora.manifest import Clip
+from training.mishearing import Mishearing
 
 CLIPS_PER_SHARD: Final = 64
 TEXTS_PER_SHARD: Final = 1024
@@ -42,8 +43,8 @@ _SEQUENCES: Final = ("mel", "states", "words")
 class Example:
     """One utterance of a clip, ready for the network.
 
-    seconds is the length of the utterance's speech; zero for text. variant names the operation that made an
-    augmented copy, and is empty for the recording itself.
+    seconds is the length of the utterance's speech; zero for text. variant names the operation that changed the
+    sound, or says that the text was misheard, and is empty where neither is so.
     """
 
     clip: Clip
@@ -78,23 +79,25 @@ def shard_path(
     clips: Sequence[Clip],
     config: FeatureConfig,
     assets: Mapping[str, Mapping[str, str]],
-    operation: Operation | None = None,
-    seed: int = 0,
+    change: Change | Mishearing | None = None,
 ) -> Path:
     """Name the file of a shard by all that decides its content, and by nothing else.
 
     clips: of one kind, as :func:`sharded` divides them.
-    Texts depend on the text encoders; copies and recordings in a foreign language on the ear, for they get no
-    transcript; other recordings on everything. Labels come from the manifest of the day.
+    Texts depend on the text encoders, and misheard ones on how; copies and recordings in a foreign language on the
+    ear, for they get no transcript; other recordings, changed as a whole or not, on everything. Labels come from the
+    manifest of the day.
     """
+    are_copies = change is not None and change.of == "utterance"
     settings = config.to_json()
+    del settings["ngrams"]  # they are counted whenever a shard is read
     ear = config.speech.asset
     clip_rows: list[list[str | None]]
     if all(clip.audio is None for clip in clips):
         rooms = {name: settings[name] for name in ("words", "sentence")}
         parts = {name: dict(sums) for name, sums in assets.items() if name != ear}
         clip_rows = [[clip.key, clip.text] for clip in clips]
-    elif operation is not None or all(clip.language != config.speech.language for clip in clips):
+    elif are_copies or all(clip.language != config.speech.language for clip in clips):
         rooms = {name: settings[name] for name in ("segment", "mel", "speech")}
         rooms["speech"] = {name: value for name, value in rooms["speech"].items() if name not in DECODER_FIELDS}
         parts = {name: dict(sums) for name, sums in assets.items() if name == ear}
@@ -103,13 +106,18 @@ def shard_path(
         rooms = settings
         parts = {name: dict(sums) for name, sums in assets.items()}
         clip_rows = [[clip.key, _audio_sha256(clip), clip.language] for clip in clips]
+    drawn = None if change is None else [change.operation, change.seed]
     document = {
         "version": _VERSION,
         "config": rooms,
         "assets": parts,
         "clips": clip_rows,
-        "copies": None if operation is None else [operation, seed],
+        "copies": drawn if are_copies else None,
     }
+    if isinstance(change, Mishearing):
+        document["misheard"] = [change.seed, change.homophones.digest]
+    elif drawn and not are_copies:
+        document["recording"] = drawn
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     # Somebody's own manifest may be named after a path.
     folder = re.sub(r"[^\w-]+", "_", corpus).strip("_") or "corpus"
@@ -173,12 +181,12 @@ def load_shard(path: Path, clips: Sequence[Clip]) -> Shard:
 
 def without_text(example: Example) -> Example:
     """Return the example judged by its sound alone."""
-    return replace(example, features=replace(example.features, words=None, sentence=None))
+    return replace(example, features=example.features.with_text_of(None))
 
 
 def without_sound(example: Example) -> Example:
     """Return the example judged by its text alone."""
-    return replace(example, features=replace(example.features, mel=None, states=None))
+    return replace(example, features=example.features.without_sound())
 
 
 def _audio_sha256(clip: Clip) -> str:

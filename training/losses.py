@@ -67,3 +67,18 @@ def training_loss(
     pulled = supervised_contrast(features, labels, temperature=contrast.temperature, bank=bank)
     total = (cross_entropy + contrast.alpha * pulled) / (1 + contrast.alpha)
     return Losses(total=total, cross_entropy=cross_entropy, contrast=pulled)
+
+
+def loss_alone(judged: Tensor, labels: Tensor, can_judge: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Sum the mean cross entropies of parts that judge by themselves.
+
+    judged: (batch, parts, classes). can_judge: (batch, parts), false where a part has nothing to go by.
+    """
+    total = judged.sum() * 0.0
+    for part in range(judged.shape[1]):
+        rows = can_judge[:, part]
+        if bool(rows.any()):
+            total = total + nn.functional.cross_entropy(
+                judged[rows, part], labels[rows], label_smoothing=label_smoothing
+            )
+    return total

@@ -1,7 +1,7 @@
 """Protocols: who is trained on, who selects, who is tested (VCEMO §4.3)."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,11 +15,17 @@ EVERYONE = "all"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corpora:
-    """The examples an experiment works on. copies: augmented clips, which are only ever trained on."""
+    """The examples an experiment works on.
+
+    copies: augmented clips, which are only ever trained on. conditions: the clips of the tested corpus as a phone
+    line or a street would have them, by name. test_texts: labelled texts, by corpus. Neither is ever trained on.
+    """
 
     clips: Sequence[Example]
     texts: Sequence[Example] = ()
     copies: Sequence[Example] = ()
+    conditions: Mapping[str, Sequence[Example]] = field(default_factory=dict)
+    test_texts: Mapping[str, Sequence[Example]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +47,8 @@ def folds(corpora: Corpora, experiment: Experiment) -> list[Fold]:
     protocol = experiment.protocol
     if protocol.kind == "split":
         return [_split(corpora, protocol)]
+    if protocol.kind == "corpus":
+        return [_corpus_left_out(corpora, protocol)]
     group_of: Callable[[Example], str | None] = _speaker if protocol.kind == "speakers" else _session
     tested = [clip for clip in corpora.clips if clip.clip.corpus == protocol.corpus]
     names = sorted({group_of(clip) or "" for clip in tested})
@@ -88,6 +96,22 @@ def _one_left_out(
         return parts.get(group_of(example) or "", "train")
 
     return _divided(corpora, protocol, part, name=names[index])
+
+
+def _corpus_left_out(corpora: Corpora, protocol: Protocol) -> Fold:
+    fold = _divided(
+        corpora,
+        protocol,
+        lambda example: "test" if example.clip.corpus == protocol.corpus else "train",
+        name=protocol.corpus,
+    )
+    if not fold.train or not fold.test:
+        raise CorpusError(
+            f"protocol corpus tests all of {protocol.corpus} and trains on others; found {len(fold.test)} utterances "
+            f"of it, and {len(fold.train)} of others",
+            value=len(fold.test),
+        )
+    return fold
 
 
 def _split(corpora: Corpora, protocol: Protocol) -> Fold:

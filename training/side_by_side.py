@@ -70,4 +70,7 @@ def _train_cell(cell: Cell, data: Path, cache: Path, bert: Path | None, device: 
         device=torch.device(device),
     )
     corpora = workshop.corpora()
-    workshop.network(corpora, workshop.fold(corpora, name), resume=resume)
+    fold = workshop.fold(corpora, name)
+    workshop.network(corpora, fold, resume=resume)
+    if fold.test:
+        workshop.judged_fold(corpora, fold)

@@ -1,6 +1,7 @@
 """Input statistics of a training part, set in the network before its first step."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,9 @@ import torch
 from model.encoders import Standardise
 from model.features import Features
 from model.network import VcemoNetwork
+from model.ngrams import Ngrams
+
+LEAST_TEXTS: Final = 3
 
 
 def fit_standardisation(network: VcemoNetwork, features: Sequence[Features]) -> None:
@@ -19,7 +23,25 @@ def fit_standardisation(network: VcemoNetwork, features: Sequence[Features]) -> 
     _fit(network.words.standardise, [one.words for one in features])
     sentence = network.sentence[0]
     assert isinstance(sentence, Standardise)
-    _fit(sentence, [None if one.sentence is None else one.sentence[None] for one in features])
+    sentences = [None if one.sentence is None else one.sentence[None] for one in features]
+    _fit(sentence, sentences)
+    if network.text is not None:
+        branch = network.text.sentence[0]
+        assert isinstance(branch, Standardise)
+        _fit(branch, sentences)
+        # Of texts alone, where there are some: what is read aloud comes in as many copies as it was recorded in.
+        texts = [one.ngrams for one in features if one.mel is None] or [one.ngrams for one in features]
+        network.text.ngrams.fit(_rarity(texts, network.config.ngram_buckets))
+
+
+def _rarity(texts: Sequence[Ngrams | None], buckets: int) -> torch.Tensor:
+    """Inverse document frequency of each bucket (buckets,); zero for what too few texts hold to learn from."""
+    counts = np.zeros(buckets)
+    present = [text for text in texts if text is not None]
+    for text in present:
+        counts[np.unique(text.buckets)] += 1
+    rarity = np.log((1 + len(present)) / (1 + counts)) + 1
+    return torch.from_numpy(np.where(counts >= LEAST_TEXTS, rarity, 0.0)).float()
 
 
 def _fit(standardise: Standardise, sequences: Sequence[npt.NDArray[np.float32] | None]) -> None:

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from model.bundle import calibrated
 from model.errors import TrainingInterrupted
 from model.features import FeatureConfig
 from model.network import VcemoNetwork
+from training.adversary import CorpusAdversary
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.dataset import Batch, TrainingSet, label_of
 from training.distributed import Ranks
@@ -26,7 +27,7 @@ from training.experiment import Experiment
 from training.feature_cache import Example
 from training.inference import as_tensors, predict_logits
 from training.logbook import Logbook, Row
-from training.losses import Bank, Losses, training_loss
+from training.losses import Bank, Losses, loss_alone, training_loss
 from training.metrics import negative_log_likelihood, unweighted_average_recall
 from training.momentum import KeyEncoder, KeyQueue
 from training.standardisation import fit_standardisation
@@ -38,17 +39,25 @@ OnEpoch = Callable[[Row], None]
 
 
 class Learner(nn.Module):
-    """What is differentiated: logits and contrastive features of a batch, over one or two dropout passes."""
+    """What is differentiated, over one or two dropout passes of a batch."""
 
-    def __init__(self, network: VcemoNetwork, *, passes: int) -> None:
+    def __init__(self, network: VcemoNetwork, adversary: CorpusAdversary | None, *, passes: int) -> None:
         super().__init__()
         self.network = network
+        self.adversary = adversary
         self._passes = passes
 
-    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return logits (passes * batch, classes) and features (passes * batch, projection)."""
+    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return logits (passes * batch, classes), contrastive features, the parts' own logits, and the adversary's.
+
+        Those are (passes * batch, parts, classes) and (passes * batch, corpora); empty where nobody asks for them.
+        """
         embedded = torch.cat([self.network.embed(**inputs) for _ in range(self._passes)])
-        return self.network.predictor(embedded), self.network.project(embedded)
+        logits = self.network.predictor(embedded)
+        alone = list(self.network.judged_alone(embedded).values())
+        judged = torch.stack(alone, dim=1) if alone else logits[:, None][:, :0]
+        guessed = logits[:, :0] if self.adversary is None else self.adversary(embedded)
+        return logits, self.network.project(embedded), judged, guessed
 
 
 @dataclass(kw_only=True, slots=True)
@@ -89,7 +98,11 @@ class Training:
         fit_standardisation(network, [example.features for example in [*training_set.clips, *training_set.texts]])
         self.network = network.to(device)
         contrast = experiment.contrast
-        self._learner = Learner(self.network, passes=2 if contrast.two_passes else 1)
+        self._adversary: CorpusAdversary | None = None
+        if experiment.adversary:
+            size = self.network.embedded_size
+            self._adversary = CorpusAdversary(size, len(experiment.corpora), strength=experiment.adversary).to(device)
+        self._learner = Learner(self.network, self._adversary, passes=2 if contrast.two_passes else 1)
         self._parallel: nn.Module = self._learner
         if ranks.world > 1:
             self._parallel = DistributedDataParallel(self._learner, find_unused_parameters=_leaves_some_out(experiment))
@@ -98,7 +111,7 @@ class Training:
         if contrast.alpha > 0 and contrast.queue_size:
             self._keys = KeyEncoder(self.network, momentum=contrast.momentum).to(device)
             self._queue = KeyQueue(contrast.queue_size, self.network.config.projection).to(device)
-        self._optimiser = _optimiser(self.network, experiment)
+        self._optimiser = _optimiser(self._learner, experiment)
         self._scaler = torch.amp.GradScaler(device.type, enabled=experiment.precision == "float16")
         self._total_steps = training_set.steps_per_epoch() * experiment.epochs
         self._steps = 0
@@ -177,13 +190,13 @@ class Training:
         with torch.autocast(
             self._device.type, _DTYPES[experiment.precision], enabled=experiment.precision != "float32"
         ):
-            logits, projected = self._parallel(inputs)
+            logits, projected, judged, guessed = self._parallel(inputs)
             bank = self._bank(inputs, labels, shares)
-        logits, projected = (
+        logits, projected, judged, guessed = (
             torch.cat([self._ranks.gather(part.float(), shares) for part in tensor.chunk(passes)])
-            for tensor in (logits, projected)
+            for tensor in (logits, projected, judged, guessed)
         )
-        return training_loss(
+        losses = training_loss(
             logits,
             projected,
             labels.repeat(passes),
@@ -191,6 +204,23 @@ class Training:
             label_smoothing=experiment.label_smoothing,
             bank=bank,
         )
+        return self._with_more(losses, batch, judged, guessed)
+
+    def _with_more(self, losses: Losses, batch: Batch, judged: Tensor, guessed: Tensor) -> Losses:
+        """Add what the parts by themselves and the adversary lose, where the experiment asks for it."""
+        experiment, passes = self._experiment, 2 if self._experiment.contrast.two_passes else 1
+        total = losses.total
+        if self._adversary is not None:
+            corpora = torch.from_numpy(batch.corpora).to(self._device).repeat(passes)
+            if bool((corpora >= 0).any()):
+                total = total + nn.functional.cross_entropy(guessed, corpora, ignore_index=-1)
+        if not experiment.judged_alone or not judged.shape[1]:
+            return replace(losses, total=total)
+        labels = torch.from_numpy(batch.labels).to(self._device).repeat(passes)
+        mask = torch.from_numpy(batch.inputs["modality_mask"]).to(self._device)
+        can_judge = torch.stack([_can_judge(name, mask) for name in self.network.judges], dim=1).repeat(passes, 1)
+        alone = loss_alone(judged, labels, can_judge, label_smoothing=experiment.label_smoothing)
+        return replace(losses, total=total + experiment.judged_alone * alone)
 
     def _bank(self, inputs: dict[str, Tensor], labels: Tensor, shares: Sequence[int]) -> Bank | None:
         """Contrast with the batch's keys and those before; the keys join the queue for later batches."""
@@ -234,7 +264,7 @@ class Training:
 
     def modules(self) -> dict[str, nn.Module]:
         """Return all that a checkpoint keeps, by name: the network, and MoCo's key encoder and queue."""
-        named = {"network": self.network, "keys": self._keys, "queue": self._queue}
+        named = {"network": self.network, "keys": self._keys, "queue": self._queue, "adversary": self._adversary}
         return {name: module for name, module in named.items() if module is not None}
 
     def _save(self) -> None:
@@ -265,13 +295,28 @@ _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16
 
 
 def _leaves_some_out(experiment: Experiment) -> bool:
-    """Whether some parameters get no gradient: the projector without contrast, encoders of modalities left out."""
-    return experiment.contrast.alpha == 0 or bool({"modalities", "pooling"} & set(experiment.network))
+    """Whether some parameters get no gradient: of the projector, of encoders left out, of judges nobody asks."""
+    return (
+        experiment.contrast.alpha == 0
+        or experiment.preset == "whisper"
+        or bool({"modalities", "pooling", "text_branch"} & set(experiment.network))
+    )
 
 
-def _optimiser(network: VcemoNetwork, experiment: Experiment) -> torch.optim.Optimizer:
+def _optimiser(learner: Learner, experiment: Experiment) -> torch.optim.Optimizer:
     kind = torch.optim.Adam if experiment.optimiser == "adam" else torch.optim.AdamW
-    return kind(network.parameters(), lr=experiment.learning_rate, weight_decay=experiment.weight_decay)
+    return kind(learner.parameters(), lr=experiment.learning_rate, weight_decay=experiment.weight_decay)
+
+
+def _can_judge(part: str, modality_mask: Tensor) -> Tensor:
+    """Say which samples (batch,) teach a part by itself: sound where there is some, and text where there is no sound.
+
+    What an actor reads aloud carries the label of the voice, not its own.
+    """
+    heard = modality_mask[:, 0] > 0
+    if part == "sound":
+        return heard
+    return (modality_mask[:, 1 if part == "words" else 2] > 0) & ~heard
 
 
 @contextmanager

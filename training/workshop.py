@@ -4,11 +4,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,17 +21,18 @@ from model.speech import SpeechRecognizer
 from model.words import WordVectors
 from training.dataset import TrainingSet
 from training.distributed import Ranks
-from training.evaluation import Evaluation, FoldResult, evaluate, fold_result, text_score
+from training.evaluation import Evaluation, evaluate
 from training.experiment import Experiment
 from training.extraction import Extraction
-from training.feature_cache import Example
+from training.gathering import gather
 from training.logbook import Row
-from training.predictions import PREDICTIONS_FILE, write_predictions
+from training.prediction_rows import PredictionRow, read_predictions
+from training.predictions import PREDICTIONS_FILE, predictions, write_predictions
 from training.protocols import EVERYONE, Corpora, Fold, everyone, folds, with_shuffled_labels
 from training.trainer import CHECKPOINT_FILE, Training
+from training.views import LeftOut, num_views, views
 from training.weights import load_network, save_network
 
-TEXT_TEST_CORPUS: Final = "ewect_dev"
 NETWORK_FILE: Final = "network.safetensors"
 
 
@@ -74,21 +73,12 @@ class Workshop:
         Raises:
             CorpusError: a corpus is missing or malformed.
         """
-        extraction, experiment = self.extraction(), self.experiment
-        clips: list[Example] = []
-        copies: list[Example] = []
-        texts: list[Example] = []
+        extraction = self.extraction()
         with self.progress() as progress:
-            for name in experiment.corpora:
-                recall = partial(extraction.examples, name, progress=progress, text=experiment.text)
-                clips += self._kept(recall(), corpus=name)
-                for operation in experiment.augmentation:
-                    copies += self._kept(recall(operation=operation), corpus=name)
-            for name in experiment.text_corpora:
-                texts += self._kept(extraction.examples(name, progress=progress), corpus=name)
+            corpora = gather(self.experiment, extraction, progress)
         for key, reason in extraction.skipped.items():
             self.say(f"skipped {key}: {reason}")
-        return Corpora(clips=clips, copies=copies, texts=texts)
+        return corpora
 
     def folds(self, corpora: Corpora) -> list[Fold]:
         """Return every fold of the experiment's protocol.
@@ -149,36 +139,46 @@ class Workshop:
             (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         return network
 
-    def evaluation(self, corpora: Corpora, *, resume: bool = True) -> Evaluation:
-        """Train or recall every fold, and judge it on who was left out; predictions are kept beside the networks."""
-        results: list[FoldResult] = []
-        scores: list[float] = []
-        experiment = self.experiment
-        texts: list[Example] = []
-        if experiment.text_corpora:
-            texts = self._kept(self.extraction().examples(TEXT_TEST_CORPUS), corpus=TEXT_TEST_CORPUS)
-        for fold in self.folds(corpora):
-            network = self.network(corpora, fold, resume=resume)
-            result = fold_result(
-                network, fold.test, name=fold.name, features=self.features, emotions=experiment.emotions
+    def evaluation(self, corpora: Corpora, *, seeds: Sequence[int] | None = None, resume: bool = True) -> Evaluation:
+        """Train or recall every fold of every seed (by default the experiment's), and judge it on who was left out."""
+        rows: list[PredictionRow] = []
+        for seed in seeds or [self.experiment.seed]:
+            rows += self.with_seed(seed).judged(corpora, resume=resume)
+        return evaluate(rows, corpus=self.experiment.protocol.corpus, emotions=self.experiment.emotions)
+
+    def judged(self, corpora: Corpora, *, resume: bool = True) -> list[PredictionRow]:
+        """Train or recall every fold; return what its network says of who was left out, kept beside the network."""
+        return [row for fold in self.folds(corpora) for row in self.judged_fold(corpora, fold, resume=resume)]
+
+    def judged_fold(self, corpora: Corpora, fold: Fold, *, resume: bool = True) -> list[PredictionRow]:
+        """Train or recall one fold; return what its network says of who was left out."""
+        path = self.run_folder(corpora, fold) / PREDICTIONS_FILE
+        if path.is_file():
+            return read_predictions(path)
+        network = self.network(corpora, fold, resume=resume)
+        tested = {example.clip.key for example in fold.test}
+        conditions = {
+            name: [example for example in changed if example.clip.key in tested]
+            for name, changed in corpora.conditions.items()
+        }
+        left_out = LeftOut(clips=fold.test, conditions=conditions, texts=corpora.test_texts)
+        rows = self._said_of(left_out, network, fold)
+        if self.ranks.is_first:
+            write_predictions(path, rows)
+        return rows
+
+    def _said_of(self, left_out: LeftOut, network: VcemoNetwork, fold: Fold) -> list[PredictionRow]:
+        rows: list[PredictionRow] = []
+        with self.progress() as progress:
+            task = progress.add_task(
+                f"judging fold {fold.name}, seed {self.experiment.seed}", total=num_views(left_out)
             )
-            if self.ranks.is_first:
-                write_predictions(
-                    self.run_folder(corpora, fold) / PREDICTIONS_FILE,
-                    result.views,
-                    emotions=experiment.emotions,
-                    fold=fold.name,
-                    seed=experiment.seed,
+            for view, shown in views(left_out):
+                rows += predictions(
+                    network, shown, features=self.features, view=view, fold=fold.name, seed=self.experiment.seed
                 )
-            results.append(result)
-            if texts:
-                scores.append(text_score(network, texts, features=self.features, emotions=experiment.emotions))
-        return evaluate(
-            results,
-            corpus=experiment.protocol.corpus,
-            emotions=experiment.emotions,
-            text_macro_f1=float(np.mean(scores)) if scores else None,
-        )
+                progress.advance(task)
+        return rows
 
     def with_seed(self, seed: int) -> "Workshop":
         """Return the same experiment with another seed."""
@@ -229,20 +229,3 @@ class Workshop:
             console=self.console,
             disable=not self.ranks.is_first,
         )
-
-    def _kept(self, examples: Sequence[Example], *, corpus: str) -> list[Example]:
-        """Keep what the experiment can label, under the name it has there.
-
-        For quick runs clips are thinned out evenly, so that every speaker and emotion stays.
-        """
-        known = [
-            replace(example, clip=replace(example.clip, corpus=corpus))
-            for example in examples
-            if example.clip.emotion in self.experiment.emotions
-        ]
-        keys = list(dict.fromkeys(example.clip.key for example in known))
-        limit = self.experiment.max_clips
-        if limit is None or len(keys) <= limit:
-            return known
-        chosen = {keys[index] for index in np.linspace(0, len(keys) - 1, limit).astype(int)}
-        return [example for example in known if example.clip.key in chosen]

@@ -7,8 +7,7 @@ from bench.workbench import Workbench
 from model.processors import usable_processors
 from training.comparison import Comparison, compare
 from training.experiment import Experiment, load_experiment
-from training.prediction_rows import PredictionRow, read_predictions
-from training.predictions import PREDICTIONS_FILE
+from training.prediction_rows import PredictionRow
 from training.scores import score
 from training.side_by_side import train_side_by_side
 
@@ -53,12 +52,7 @@ def _rows(workbench: Workbench, experiment: Experiment, *, seeds: Sequence[int])
     corpora = workshop.corpora()
     folds = [fold.name for fold in workshop.folds(corpora)]
     train_side_by_side(workshop, corpora, seeds=seeds, folds=folds, jobs=usable_processors())
-    rows: list[PredictionRow] = []
-    for of_seed in map(workshop.with_seed, seeds):
-        of_seed.evaluation(corpora)
-        for fold in of_seed.folds(corpora):
-            rows += read_predictions(of_seed.run_folder(corpora, fold) / PREDICTIONS_FILE)
-    return rows
+    return [row for of_seed in map(workshop.with_seed, seeds) for row in of_seed.judged(corpora)]
 
 
 def _view(rows: Sequence[PredictionRow], view: str) -> list[PredictionRow]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from model.errors import CorpusError
-from training.corpora import casia, emodb, emotiontalk, esd, iemocap, m3ed, nemo, plain, ravdess, vcemo
+from training.corpora import casia, emodb, emotiontalk, esd, ewect, iemocap, m3ed, nemo, plain, ravdess, vcemo
 from training.corpora.manifest import Clip, read_manifest
 from training.corpora.scan import Scan
 
@@ -22,6 +22,8 @@ class Corpus:
     licence: str
     scan: Callable[[Path], Scan] | None = None
     """Reads the corpus as its authors publish it; None where there is only a manifest."""
+    holds: Callable[[Clip], bool] = lambda _: True
+    """Which clips of its manifests belong to it."""
 
     def read(self, root: Path) -> list[Clip]:
         """Read every clip below ``root``.
@@ -29,7 +31,7 @@ class Corpus:
         Raises:
             CorpusError: a manifest is missing or malformed.
         """
-        return [clip for manifest in self.manifests for clip in self._read(root / manifest)]
+        return [clip for manifest in self.manifests for clip in self._read(root / manifest) if self.holds(clip)]
 
     def _read(self, manifest: Path) -> list[Clip]:
         if manifest.suffix.lower() == ".csv":
@@ -80,6 +82,14 @@ CORPORA: Final = {
             title="SMP2020-EWECT (Mandarin microblogs, text), training part",
             manifests=("ewect/virus_train.jsonl", "ewect/usual_train.jsonl", "ewect/virus_extra.jsonl"),
             licence="research use",
+            holds=lambda clip: not ewect.is_held_out(clip),
+        ),
+        Corpus(
+            name="ewect_tenth",
+            title="SMP2020-EWECT (Mandarin microblogs, text), a tenth of usual_train",
+            manifests=("ewect/usual_train.jsonl",),
+            licence="research use",
+            holds=ewect.is_held_out,
         ),
         Corpus(
             name="ewect_dev",
