@@ -129,7 +129,8 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(
     learnable: list[Example], tmp_path: Path, killed_at: int
 ) -> None:
     options: dict[str, Any] = {"epochs": 5, "contrast": EVERYTHING_ON, "dev": drawn_clips(12, seed=1)}
-    options["protocol"] = Protocol(dev="own")
+    options |= {"protocol": Protocol(dev="own"), "corpora": {"casia": 1, "nemo": 1}, "adversary": 0.5}
+    options |= {"known_speaker_probability": 0.5, "judged_alone": 1.0}
     whole = prepared(learnable, folder=tmp_path / "whole", **options).run().state_dict()
     folder = tmp_path / "killed"
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +35,7 @@ from training.trainer import CHECKPOINT_FILE, Training
 from training.views import LeftOut, num_views, views
 from training.weights import load_network, save_network
 
+_KEYS_SHOWN: Final = 10
 NETWORK_FILE: Final = "network.safetensors"
 
 
@@ -76,8 +79,10 @@ class Workshop:
         extraction = self.extraction()
         with self.progress() as progress:
             corpora = gather(self.experiment, extraction, progress)
-        for key, reason in extraction.skipped.items():
-            self.say(f"skipped {key}: {reason}")
+        for reason, some in groupby(sorted(extraction.skipped.items(), key=itemgetter(1)), key=itemgetter(1)):
+            keys = [key for key, _ in some]
+            more = f" and {len(keys) - _KEYS_SHOWN} more" if len(keys) > _KEYS_SHOWN else ""
+            self.say(f"skipped, {reason}: {', '.join(keys[:_KEYS_SHOWN])}{more}")
         return corpora
 
     def folds(self, corpora: Corpora) -> list[Fold]:
