@@ -18,10 +18,10 @@ def test_its_gradient_reaches_the_features_reversed_and_itself_unchanged(strengt
     fooled.data.copy_(plain.data)
     labels = torch.tensor([0, 1, 2, 0, 1])
 
-    torch.nn.functional.cross_entropy(adversary.judge(plain), labels).backward()
+    torch.nn.functional.cross_entropy(adversary.judge(plain), labels).backward()  # type: ignore[no-untyped-call]
     own = [parameter.grad.clone() for parameter in adversary.parameters() if parameter.grad is not None]
     adversary.zero_grad()
-    torch.nn.functional.cross_entropy(adversary(fooled), labels).backward()
+    torch.nn.functional.cross_entropy(adversary(fooled), labels).backward()  # type: ignore[no-untyped-call]
 
     assert plain.grad is not None
     assert fooled.grad is not None

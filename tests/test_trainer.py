@@ -18,8 +18,9 @@ from training.dataset import TrainingSet
 from training.experiment import Contrast, Experiment, Protocol
 from training.feature_cache import Example
 from training.inference import predict_logits
+from training.learner import can_judge
 from training.logbook import CURVES_FILE, Row
-from training.trainer import CHECKPOINT_FILE, Training, _can_judge
+from training.trainer import CHECKPOINT_FILE, Training
 
 EXPERIMENT = Experiment(
     network=SMALL | {"input_dropout": 0.0}, corpora={"casia": 1}, epochs=2, batch_size=16, learning_rate=3e-3
@@ -220,7 +221,7 @@ def test_augmented_copies_and_originals_are_shown_alike(learnable: list[Example]
 def test_sound_teaches_its_judge_wherever_it_is_and_text_only_where_there_is_no_sound() -> None:
     """Columns of the mask: sound, words, sentence. A read text carries the label of the voice, not its own."""
     mask = torch.tensor([[1.0, 1, 1], [1, 0, 0], [0, 1, 1], [0, 0, 1]])
-    found = {part: _can_judge(part, mask).tolist() for part in ("sound", "words", "sentence", "ngrams")}
+    found = {part: can_judge(part, mask).tolist() for part in ("sound", "words", "sentence", "ngrams")}
     assert found == {
         "sound": [True, True, False, False],
         "words": [False, False, True, False],

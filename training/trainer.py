@@ -1,10 +1,8 @@
 """The training loop: one network, one fold, from a seed or from a checkpoint."""
 
 import math
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -26,38 +24,18 @@ from training.distributed import Ranks
 from training.experiment import Experiment
 from training.feature_cache import Example
 from training.inference import as_tensors, predict_logits
+from training.learner import Learner, can_judge
 from training.logbook import Logbook, Row
 from training.losses import Bank, Losses, loss_alone, training_loss
 from training.metrics import negative_log_likelihood, unweighted_average_recall
 from training.momentum import KeyEncoder, KeyQueue
 from training.standardisation import fit_standardisation
+from training.stopping import stop_signals
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
 
 OnEpoch = Callable[[Row], None]
 """Called after each epoch with its figures."""
-
-
-class Learner(nn.Module):
-    """What is differentiated, over one or two dropout passes of a batch."""
-
-    def __init__(self, network: VcemoNetwork, adversary: CorpusAdversary | None, *, passes: int) -> None:
-        super().__init__()
-        self.network = network
-        self.adversary = adversary
-        self._passes = passes
-
-    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return logits (passes * batch, classes), contrastive features, the parts' own logits, and the adversary's.
-
-        Those are (passes * batch, parts, classes) and (passes * batch, corpora); empty where nobody asks for them.
-        """
-        embedded = torch.cat([self.network.embed(**inputs) for _ in range(self._passes)])
-        logits = self.network.predictor(embedded)
-        alone = list(self.network.judged_alone(embedded).values())
-        judged = torch.stack(alone, dim=1) if alone else logits[:, None][:, :0]
-        guessed = logits[:, :0] if self.adversary is None else self.adversary(embedded)
-        return logits, self.network.project(embedded), judged, guessed
 
 
 @dataclass(kw_only=True, slots=True)
@@ -130,7 +108,7 @@ class Training:
         if resume and self._folder is not None and self._checkpoint.is_file():
             self._restore()
         book = Logbook(self._folder, history=self.progress.history) if self._folder and self._ranks.is_first else None
-        with _stop_signals() as stop:
+        with stop_signals() as stop:
             while self.progress.epoch <= self._experiment.epochs and not self._is_out_of_patience():
                 row = self._epoch(stop)
                 if book is not None:
@@ -218,8 +196,8 @@ class Training:
             return replace(losses, total=total)
         labels = torch.from_numpy(batch.labels).to(self._device).repeat(passes)
         mask = torch.from_numpy(batch.inputs["modality_mask"]).to(self._device)
-        can_judge = torch.stack([_can_judge(name, mask) for name in self.network.judges], dim=1).repeat(passes, 1)
-        alone = loss_alone(judged, labels, can_judge, label_smoothing=experiment.label_smoothing)
+        teaches = torch.stack([can_judge(name, mask) for name in self.network.judges], dim=1).repeat(passes, 1)
+        alone = loss_alone(judged, labels, teaches, label_smoothing=experiment.label_smoothing)
         return replace(losses, total=total + experiment.judged_alone * alone)
 
     def _bank(self, inputs: dict[str, Tensor], labels: Tensor, shares: Sequence[int]) -> Bank | None:
@@ -306,29 +284,3 @@ def _leaves_some_out(experiment: Experiment) -> bool:
 def _optimiser(learner: Learner, experiment: Experiment) -> torch.optim.Optimizer:
     kind = torch.optim.Adam if experiment.optimiser == "adam" else torch.optim.AdamW
     return kind(learner.parameters(), lr=experiment.learning_rate, weight_decay=experiment.weight_decay)
-
-
-def _can_judge(part: str, modality_mask: Tensor) -> Tensor:
-    """Say which samples (batch,) teach a part by itself: sound where there is some, and text where there is no sound.
-
-    What an actor reads aloud carries the label of the voice, not its own.
-    """
-    heard = modality_mask[:, 0] > 0
-    if part == "sound":
-        return heard
-    return (modality_mask[:, 1 if part == "words" else 2] > 0) & ~heard
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Turn SIGTERM and SIGINT into a flag that is looked at between batches."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
