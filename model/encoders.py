@@ -166,12 +166,14 @@ class MelStatistics(nn.Module):
 class StepEncoder(nn.Module):
     """Whisper encoder states and what the mel adds -> width, at the states' own steps."""
 
-    def __init__(self, dimension: int, added: int, width: int, dropout: float) -> None:
+    def __init__(self, dimension: int, added: int, width: int, *, input_dropout: float, dropout: float) -> None:
         super().__init__()
         self.standardise = Standardise(dimension)
         # Whole features are dropped, for all steps of a sample: neighbouring states say the same.
-        self.dropout = nn.Dropout1d(dropout)
-        self.project = nn.Sequential(nn.Linear(dimension + added, width), nn.LayerNorm(width), nn.ReLU())
+        self.dropout = nn.Dropout1d(input_dropout)
+        self.project = nn.Sequential(
+            nn.Linear(dimension + added, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(dropout)
+        )
 
     def forward(self, states: Tensor, added: Tensor) -> Tensor:
         """Encode (batch, steps, dimension) beside (batch, steps, added) into (batch, steps, width)."""

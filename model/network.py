@@ -68,6 +68,8 @@ class VcemoNetwork(nn.Module):
         self.statistics: nn.ModuleList | None = None
         if config.preset == "whisper":
             self.statistics = nn.ModuleList(AttentionPooling(width, dropout) for _ in range(config.statistics_heads))
+            size = 2 * width * config.statistics_heads
+            self.statistics_norm = nn.Sequential(nn.LayerNorm(size), nn.Dropout(dropout))
         parts = {"fused": joined}
         parts |= {"sound": 2 * width * config.statistics_heads} if self.statistics is not None else {}
         parts |= self.text.sizes if self.text is not None else {}
@@ -91,7 +93,13 @@ class VcemoNetwork(nn.Module):
         self.states: StateEncoder | StepEncoder | None = None
         if config.mel_encoder == "statistics":
             self.mel = MelStatistics(config.num_mels, config.frames_per_step)
-            self.states = StepEncoder(config.state_dimension, 2 * config.num_mels, width, config.input_dropout)
+            self.states = StepEncoder(
+                config.state_dimension,
+                2 * config.num_mels,
+                width,
+                input_dropout=config.input_dropout,
+                dropout=config.dropout,
+            )
         else:
             self.mel = MelEncoder(
                 config.num_mels,
@@ -225,7 +233,7 @@ class VcemoNetwork(nn.Module):
             joined = layer(joined, mask)
         pooled = self._pool(joined, mask)
         if self.statistics is not None:
-            pooled = torch.cat([pooled, self._statistics(sound, sound_mask)], dim=-1)
+            pooled = torch.cat([pooled, self.statistics_norm(self._statistics(sound, sound_mask))], dim=-1)
         if self.text is not None:
             kept = [float(modality in self.config.modalities) for modality in ("acoustic", "words", "sentence")]
             read = modality_mask * modality_mask.new_tensor(kept)

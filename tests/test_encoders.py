@@ -274,7 +274,7 @@ def test_mel_statistics_are_those_of_the_frames_of_each_step() -> None:
 
 def test_a_step_is_encoded_by_itself() -> None:
     torch.manual_seed(0)
-    encoder = StepEncoder(5, 6, 8, dropout=0.5).eval()
+    encoder = StepEncoder(5, 6, 8, input_dropout=0.5, dropout=0.5).eval()
     states, added = drawn(1, 4, 5), drawn(1, 4, 6, seed=1)
     whole = encoder(states, added)
     torch.testing.assert_close(encoder(states[:, 2:3], added[:, 2:3]), whole[:, 2:3])

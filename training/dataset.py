@@ -109,10 +109,9 @@ class TrainingSet:
         features = example.features
         if features.mel is None or features.states is None:
             return features
+        share, start = generator.uniform(0, self._experiment.time_mask_share), generator.random()
         features = replace(
-            features,
-            mel=self._masked(features.mel, generator),
-            states=self._masked(features.states, generator),
+            features, mel=_blanked(features.mel, share, start), states=_blanked(features.states, share, start)
         )
         if self._acquaintance is not None and generator.random() < self._experiment.known_speaker_probability:
             features = replace(features, speaker=self._acquaintance.drawn(example, generator))
@@ -126,16 +125,16 @@ class TrainingSet:
             return features.with_text_of(text.features)
         return features.with_text_of(None)
 
-    def _masked(self, rows: npt.NDArray[np.float32], generator: np.random.Generator) -> npt.NDArray[np.float32]:
-        """Blank one stretch of (time, d) with the utterance's mean."""
-        longest = int(len(rows) * self._experiment.time_mask_share)
-        if longest < 1:
-            return rows
-        size = int(generator.integers(0, longest + 1))
-        start = int(generator.integers(0, len(rows) - size + 1))
-        masked = rows.copy()
-        masked[start : start + size] = rows.mean(0)
-        return masked
+
+def _blanked(rows: npt.NDArray[np.float32], share: float, start: float) -> npt.NDArray[np.float32]:
+    """Blank one stretch of (time, d) with the utterance's mean: the same of mel and states, or each tells the other."""
+    size = int(len(rows) * share)
+    if size < 1:
+        return rows
+    first = int((len(rows) - size) * start)
+    masked = rows.copy()
+    masked[first : first + size] = rows.mean(0)
+    return masked
 
 
 def _shares(texts: Sequence[Example], *, balance: float) -> npt.NDArray[np.float64] | None:
