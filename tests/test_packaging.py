@@ -24,7 +24,7 @@ PACKAGES = ("service", "model", "training")
 LOCKS = ("base", "dev", "gpu")
 EXTRAS = ("training", "dev")
 MAKE_TARGETS = {"help", "serve", "test", "check", "train-tiny", "bench", "assets", "lock", "clean"}
-TORCH_IS_ALLOWED_IN = {"model/network.py", "model/attention.py", "model/encoders.py"}
+TORCH_IS_ALLOWED_IN = {"model/network.py", "model/attention.py", "model/encoders.py", "model/text_branch.py"}
 
 
 @cache
