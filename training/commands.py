@@ -25,7 +25,7 @@ from training.experiment import Experiment, load_experiment
 from training.export import golden_features
 from training.logbook import read_curves
 from training.prediction_rows import PredictionRow
-from training.protocols import EVERYONE, Corpora
+from training.protocols import Corpora
 from training.release import release
 from training.report import write_report
 from training.reproduction import evaluations
@@ -119,7 +119,7 @@ def export(options: argparse.Namespace, console: Console) -> None:
     """Evaluate, train on everyone, write the bundle."""
     workshop = _workshop(options, console, _experiment(options))
     corpora = workshop.corpora()
-    _train_missing(options, workshop, corpora, also=(EVERYONE,))
+    _train_missing(options, workshop, corpora)
     evaluation = workshop.evaluation(corpora, seeds=_seeds(options, workshop.experiment))
     print_evaluation(evaluation, Console())
     release(workshop, corpora, evaluation, out=options.out, version=options.version)
@@ -182,14 +182,13 @@ def _train_missing(
     workshop: Workshop,
     corpora: Corpora,
     *,
-    also: Sequence[str] = (),
     resume: bool = True,
 ) -> None:
     train_side_by_side(
         workshop,
         corpora,
         seeds=_seeds(options, workshop.experiment),
-        folds=[*(fold.name for fold in workshop.folds(corpora)), *also],
+        folds=[fold.name for fold in workshop.folds(corpora)],
         jobs=options.jobs,
         resume=resume,
     )
