@@ -21,6 +21,7 @@ SHOWS: Final = {
     "default-model": "CASIA, three seeds: alone, in calls, on the phone, calibration, pairs (trains for half an hour)",
     "zero-shot": "CASIA with none of it in training, three seeds (trains for minutes)",
     "nemo": "Polish speakers left out, three seeds: alone and in calls (trains for an hour)",
+    "layers": "which layer of Whisper hears emotion best: a linear probe on each (minutes)",
     "text": "microblog posts through the bundle's text path",
     "served": "CASIA files through the recogniser against the training evaluation",
     "fusion": "size of the fused network, and milliseconds an utterance on one core",

@@ -5,6 +5,7 @@
 ``golden.npz``   a padded batch and the probabilities that it must give
 ``golden.wav``   a recording; ``bundle.json`` says what it must give under each compute type
 ``MODEL_CARD.md``
+``lower_layers.onnx``    only where lower layers of Whisper are read
 ``sentence_encoder/``  only where the sentence encoder is not the embedded default
 """
 
@@ -29,6 +30,7 @@ GOLDEN_AUDIO_TOLERANCE: Final = 0.05
 
 FACTS_FILE: Final = "bundle.json"
 NETWORK_FILE: Final = "fusion.onnx"
+LOWER_LAYERS_FILE: Final = "lower_layers.onnx"
 GOLDEN_FILE: Final = "golden.npz"
 GOLDEN_AUDIO_FILE: Final = "golden.wav"
 CARD_FILE: Final = "MODEL_CARD.md"

@@ -22,6 +22,7 @@
     │   ├── UnknownAsset
     │   ├── AssetMissing              not in the cache
     │   ├── AssetFetchFailed          no source could deliver it
+    │   ├── AssetInvalid              not of the format that is read
     │   └── AssetChecksumMismatch     delivered, but not what was pinned
     ├── BundleError               the contract between training and service
     │   ├── BundleInvalid             a file or field is missing or of another schema
@@ -162,6 +163,12 @@ class AssetFetchFailed(AssetError):
     """No source could deliver the asset."""
 
     code = "asset_fetch_failed"
+
+
+class AssetInvalid(AssetError):
+    """A pre-trained part is not of the format that is read."""
+
+    code = "asset_invalid"
 
 
 class AssetChecksumMismatch(AssetError):

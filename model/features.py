@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.acoustic import MelConfig, log_mel
+from model.lower_layers import LowerLayers, LowerLayersConfig
 from model.ngrams import NgramConfig, Ngrams, ngrams
 from model.segment import SegmentConfig
 from model.sentence import SentenceConfig, SentenceEncoder
@@ -31,7 +32,19 @@ class FeatureConfig:
     words: WordConfig = field(default_factory=WordConfig)
     sentence: SentenceConfig = field(default_factory=SentenceConfig)
     ngrams: NgramConfig = field(default_factory=NgramConfig)
+    lower_layers: LowerLayersConfig = field(default_factory=LowerLayersConfig)
     state_dimension: int = 512
+    """Of the recogniser's last layer."""
+
+    @property
+    def step_dimension(self) -> int:
+        """Length of one step of the states: the last layer if it is read, then the lower ones."""
+        return self.state_dimension * self.reads_last_layer + self.lower_layers.dimension
+
+    @property
+    def reads_last_layer(self) -> bool:
+        """Whether the recogniser's own states are read."""
+        return self.lower_layers.with_last or not self.lower_layers.layers
 
     def to_json(self) -> dict[str, Any]:
         """Return plain nested dictionaries for ``bundle.json``."""
@@ -47,6 +60,9 @@ class FeatureConfig:
         speech = dict(document["speech"])
         for name in ("bucket_seconds", "other_languages"):
             speech[name] = tuple(speech[name])  # JSON made a list of it
+        lower_layers = dict(document.get("lower_layers", {}))
+        if "layers" in lower_layers:
+            lower_layers["layers"] = tuple(lower_layers["layers"])
         parts = {
             "segment": SegmentConfig(**document["segment"]),
             "speech": SpeechConfig(**speech),
@@ -55,6 +71,7 @@ class FeatureConfig:
             "sentence": SentenceConfig(**document["sentence"]),
             # Bundles of before had none, and their networks read none.
             "ngrams": NgramConfig(**document.get("ngrams", {})),
+            "lower_layers": LowerLayersConfig(**lower_layers),
             "state_dimension": document["state_dimension"],
         }
         return cls(**(dict(document) | parts))
@@ -64,7 +81,7 @@ class FeatureConfig:
 class Features:
     """What the network sees of one utterance; a modality that is absent is None.
 
-    mel: (frames, mels). states: (steps, state_dimension). words: (words, word_dimension), None when no word is
+    mel: (frames, mels). states: (steps, step_dimension). words: (words, word_dimension), None when no word is
     known. sentence: (sentence_dimension,). ngrams: of the same text as the sentence. speaker: what has been heard
     of the speaker up to the end of this utterance; None judges it as a stranger's.
     """
@@ -98,8 +115,19 @@ class Features:
 class FeatureExtractor:
     """Computes the features of utterances, with the text encoders that a configuration names."""
 
-    def __init__(self, config: FeatureConfig, *, words: WordVectors, sentence: SentenceEncoder) -> None:
+    def __init__(
+        self,
+        config: FeatureConfig,
+        *,
+        words: WordVectors,
+        sentence: SentenceEncoder,
+        lower_layers: LowerLayers | None = None,
+    ) -> None:
+        """Take the encoders. lower_layers: where the configuration names some."""
+        if bool(config.lower_layers.layers) != (lower_layers is not None):
+            raise ValueError(f"lower layers {config.lower_layers.layers} are to be read, and given: {lower_layers}")
         self.config = config
+        self._lower_layers = lower_layers
         self._words = words
         self._sentence = sentence
 
@@ -109,8 +137,18 @@ class FeatureExtractor:
         Text that cannot be trusted, or in a language that no text was trained on, counts for nothing.
         """
         counts = transcript.status == "ok" and transcript.language == self.config.speech.language
-        sound = Features(mel=log_mel(samples, config=self.config.mel), states=transcript.states)
+        sound = self.of_sound(samples, transcript.states)
         return sound.with_text_of(self.of_text(transcript.text) if counts and transcript.text.strip() else None)
+
+    def of_sound(self, samples: Array, last_layer: Array | None) -> Features:
+        """Features of one utterance (samples,) without its words.
+
+        last_layer: the recogniser's states (steps, d); may be None where the configuration does not read them.
+        """
+        read = [last_layer] if self.config.reads_last_layer and last_layer is not None else []
+        if self._lower_layers is not None:
+            read.append(self._lower_layers.encode(samples))
+        return Features(mel=log_mel(samples, config=self.config.mel), states=np.concatenate(read, axis=1))
 
     def of_text(self, text: str) -> Features:
         """Features of text alone.
@@ -138,7 +176,7 @@ def collate(batch: Sequence[Features], *, config: FeatureConfig) -> dict[str, np
     speaker_states (batch, 2, d), mean and deviation.
     """
     mel, mel_lengths = _pad([item.mel for item in batch], config.mel.num_mels)
-    states, states_lengths = _pad([item.states for item in batch], config.state_dimension)
+    states, states_lengths = _pad([item.states for item in batch], config.step_dimension)
     words, words_lengths = _pad([item.words for item in batch], config.words.dimension)
     buckets, weights = _pad_ngrams([item.ngrams for item in batch])
     nothing = np.zeros(config.sentence.dimension, dtype=np.float32)
@@ -163,7 +201,7 @@ def collate(batch: Sequence[Features], *, config: FeatureConfig) -> dict[str, np
 def _speakers(speakers: Sequence[SpeakerStatistics | None], config: FeatureConfig) -> dict[str, Array]:
     rows = np.zeros((len(speakers), 2), dtype=np.float32)
     mel = np.zeros((len(speakers), 2, config.mel.num_mels), dtype=np.float32)
-    states = np.zeros((len(speakers), 2, config.state_dimension), dtype=np.float32)
+    states = np.zeros((len(speakers), 2, config.step_dimension), dtype=np.float32)
     for index, speaker in enumerate(speakers):
         if speaker is not None:
             rows[index] = speaker.mel.count, speaker.states.count

@@ -15,9 +15,17 @@ import numpy as np
 
 from model.assets import AssetStore
 from model.audio import AudioLimits, Recording, decode_audio
-from model.bundle import GOLDEN_AUDIO_FILE, GOLDEN_AUDIO_TOLERANCE, SENTENCE_ENCODER_FOLDER, Bundle, BundleFacts
+from model.bundle import (
+    GOLDEN_AUDIO_FILE,
+    GOLDEN_AUDIO_TOLERANCE,
+    LOWER_LAYERS_FILE,
+    SENTENCE_ENCODER_FOLDER,
+    Bundle,
+    BundleFacts,
+)
 from model.errors import BundleInvalid, GoldenMismatch
 from model.features import Array, FeatureExtractor, Features
+from model.lower_layers import load_lower_layers
 from model.segment import Utterance, find_utterances
 from model.sentence import load_sentence_encoder
 from model.speaker import Conversation
@@ -94,6 +102,7 @@ class EmotionRecognizer:
         )
         features = FeatureExtractor(
             config,
+            lower_layers=load_lower_layers(directory / LOWER_LAYERS_FILE, config.lower_layers, providers=providers),
             words=WordVectors.load(assets.path(config.words.asset), config=config.words),
             sentence=load_sentence_encoder(
                 config.sentence, folder=directory / SENTENCE_ENCODER_FOLDER, threads=threads

@@ -16,22 +16,18 @@ from typing import Final, Literal, TypeVar
 import ctranslate2
 import numpy as np
 import numpy.typing as npt
-from faster_whisper.feature_extractor import FeatureExtractor
 from tokenizers import Tokenizer
 
 from model.audio import SAMPLE_RATE_HZ
 from model.script import simplified
+from model.whisper_spectrum import HOP_SAMPLES, WhisperSpectrum
 
 Array = npt.NDArray[np.float32]
 Result = TypeVar("Result")
 TranscriptStatus = Literal["ok", "no_speech", "low_confidence"]
 
-_HOP_SAMPLES: Final = 160
-_SAMPLES_PER_STATE: Final = 2 * _HOP_SAMPLES
-_SPECTRUM_MARGIN_SAMPLES: Final = 400
+_SAMPLES_PER_STATE: Final = 2 * HOP_SAMPLES
 _WHISPER_SECONDS: Final = 30.0
-_LOG_FLOOR: Final = -10.0
-_DYNAMIC_RANGE: Final = 8.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +129,7 @@ class SpeechRecognizer:
             ]
             for language in (config.language, *config.other_languages)
         }
-        self._mel = FeatureExtractor(feature_size=self._whisper.n_mels)
+        self._spectrum = WhisperSpectrum(self._whisper.n_mels)
 
     def bucket_of(self, samples: Array) -> float:
         """Bucket of an utterance (samples,); only utterances of one bucket may share a batch."""
@@ -217,23 +213,9 @@ class SpeechRecognizer:
         return buckets.pop()
 
     def _encode(self, utterances: Sequence[Array], seconds: float) -> ctranslate2.StorageView:
-        spectra = np.stack([self._spectrum(samples, seconds) for samples in utterances])
+        num_frames = round(seconds * SAMPLE_RATE_HZ) // HOP_SAMPLES
+        spectra = np.stack([self._spectrum(samples, num_frames) for samples in utterances])
         return self._whisper.encode(ctranslate2.StorageView.from_array(spectra))
-
-    def _spectrum(self, samples: Array, seconds: float) -> Array:
-        """Whisper's log-mel (mels, frames) of the samples followed by digital silence.
-
-        Silence is padded as samples, not as zeros in the spectrum as faster-whisper does: on short Mandarin
-        clips that alone lowers the character error rate. Past the last window that touches speech, silence
-        has a closed form, so that only the speech is transformed.
-        """
-        num_frames = round(seconds * SAMPLE_RATE_HZ) // _HOP_SAMPLES
-        speech = self._mel(samples, padding=_SPECTRUM_MARGIN_SAMPLES)
-        silence = max(_LOG_FLOOR, float(speech.max()) * 4.0 - 4.0 - _DYNAMIC_RANGE)
-        spectrum = np.full((speech.shape[0], num_frames), (silence + 4.0) / 4.0, dtype=np.float32)
-        shared = min(num_frames, speech.shape[1])
-        spectrum[:, :shared] = speech[:, :shared]
-        return spectrum
 
     def _languages(self, encoded: ctranslate2.StorageView) -> list[str]:
         """Return the likeliest of the configured languages for each of a batch."""

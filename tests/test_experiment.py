@@ -22,6 +22,7 @@ CHANGES: dict[str, Any] = {
     "features": {"speech": {"language": "en"}},
     "protocol": Protocol(dev="own"),
     "copy_probability": 0.5,
+    "copies_of": "recording",
     "judged_alone": 1.0,
     "text_balance": 0.5,
     "conditions": ("telephone",),

@@ -8,6 +8,7 @@ from drawn_features import FEATURES, drawn_example, drawn_features, features_of_
 
 from model.acoustic import MelConfig
 from model.features import FeatureConfig, Features
+from model.lower_layers import LowerLayersConfig
 from model.segment import SegmentConfig
 from model.sentence import SentenceConfig
 from model.speech import SpeechConfig
@@ -62,7 +63,7 @@ def assert_same_features(found: Features, expected: Features) -> None:
         one, other = getattr(found, name), getattr(expected, name)
         assert (one is None) == (other is None), name
         if other is not None:
-            assert one.dtype == np.float32
+            assert one.dtype == (np.float32 if name == "sentence" else np.float16)
             # Sequences are kept in half precision.
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
@@ -209,8 +210,9 @@ def test_sound_without_a_transcript_of_its_own_outlives_a_change_of_decoder_and_
     assert path_of(heard, change=change, assets=ASSETS | {"words": {"vectors": "beef"}}) == before
     encoder = replace(FEATURES, speech=SpeechConfig(tail_seconds=4.0))
     louder = replace(FEATURES, mel=MelConfig(floor=1e-3))
+    lower = replace(FEATURES, lower_layers=LowerLayersConfig(layers=(2,)))
     cut = replace(FEATURES, segment=SegmentConfig(threshold=0.4))
-    for config in (encoder, louder, cut):
+    for config in (encoder, louder, lower, cut):
         assert path_of(heard, change=change, config=config) != before
     assert path_of(heard, change=change, assets={"whisper-base": {"model.bin": "ffff"}}) != before
 

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,17 @@ import pytest
 from drawn_features import FEATURES, drawn_features, drawn_ngrams, features_of_every_kind
 
 from model.acoustic import MelConfig, log_mel
+from model.assets import AssetStore
 from model.features import FeatureConfig, FeatureExtractor, Features, collate
+from model.lower_layers import LowerLayers, LowerLayersConfig
 from model.network import VcemoNetwork
 from model.ngrams import NgramConfig, Ngrams, ngrams
 from model.segment import SegmentConfig
-from model.sentence import SentenceConfig
+from model.sentence import E5Encoder, SentenceConfig
 from model.speaker import SpeakerStatistics
 from model.speech import SpeechConfig, Transcript, TranscriptStatus
-from model.words import WordConfig
+from model.words import WordConfig, WordVectors
+from training.lower_layers import exported_lower_layers
 
 Array = npt.NDArray[np.float32]
 
@@ -51,12 +55,13 @@ def test_a_configuration_comes_back_from_json_with_every_field() -> None:
         words=WordConfig(asset="zh_core_web_md", dimension=300),
         sentence=SentenceConfig(kind="onnx", name="bert-base-chinese", dimension=768),
         ngrams=NgramConfig(longest=2, buckets=1024),
+        lower_layers=LowerLayersConfig(layers=(1, 4), layer_dimension=768),
         state_dimension=768,
     )
     assert FeatureConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-@pytest.mark.parametrize("part", ["segment", "speech", "mel", "words", "sentence", "ngrams"])
+@pytest.mark.parametrize("part", ["segment", "speech", "lower_layers", "mel", "words", "sentence", "ngrams"])
 def test_an_unknown_field_of_a_part_is_refused(part: str) -> None:
     document = FeatureConfig().to_json()
     document[part]["loudness"] = 11
@@ -265,3 +270,26 @@ def test_an_empty_transcript_leaves_the_sound(feature_extractor: FeatureExtracto
     features = feature_extractor.of_speech(samples, transcript_of(text))
     assert (features.words, features.sentence, features.ngrams) == (None, None, None)
     assert features.mel is not None
+
+
+@pytest.mark.parametrize("with_last", [True, False])
+def test_lower_layers_stand_behind_the_last_or_in_its_place(
+    assets: AssetStore,
+    word_vectors: WordVectors,
+    sentence_encoder: E5Encoder,
+    samples: Array,
+    tmp_path: Path,
+    with_last: bool,
+) -> None:
+    config = replace(FEATURES, lower_layers=LowerLayersConfig(layers=(1,), with_last=with_last))
+    with pytest.raises(ValueError, match=r"lower layers \(1,\) are to be read"):
+        FeatureExtractor(config, words=word_vectors, sentence=sentence_encoder)
+    path = exported_lower_layers(tmp_path, whisper=assets.path("whisper-base"), layers=(1,), name="whisper")
+    lower = LowerLayers(path, config=config.lower_layers)
+    extractor = FeatureExtractor(config, words=word_vectors, sentence=sentence_encoder, lower_layers=lower)
+    transcript = transcript_of("今天天气很好")
+    features = extractor.of_speech(samples, transcript)
+    assert features.states is not None
+    expected = [*([transcript.states] if with_last else []), lower.encode(samples)]
+    np.testing.assert_array_equal(features.states, np.concatenate(expected, axis=1))
+    assert collate([features], config=config)["states"].shape == (1, 13, config.step_dimension)

@@ -5,7 +5,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import MandarinClip
-from faster_whisper.feature_extractor import FeatureExtractor as WhisperSpectrum
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,21 +116,6 @@ def test_utterances_of_any_length_are_answered_in_the_order_given(
 def test_no_utterances_give_no_transcripts(speech_recognizer: SpeechRecognizer) -> None:
     assert speech_recognizer.transcribe([]) == []
     assert speech_recognizer.encode([]) == []
-
-
-@pytest.mark.parametrize("seconds", [0.02, 1.1, 1.996, 9.7, 29.99, 31.0])
-@pytest.mark.parametrize("loudness", [0.0, 1e-4, 0.1])
-def test_silence_in_closed_form_equals_zeros_that_are_really_padded(
-    speech_recognizer: SpeechRecognizer, seconds: float, loudness: float
-) -> None:
-    generator = np.random.default_rng(1)
-    samples = (generator.normal(size=round(seconds * SECOND)) * loudness).astype(np.float32)
-    padded_seconds = CONFIG.padded_seconds(CONFIG.bucket(seconds))
-    found = speech_recognizer._spectrum(samples, padded_seconds)
-    num_samples = round(padded_seconds * SECOND)
-    expected = WhisperSpectrum()(samples, padding=max(0, num_samples - len(samples)) + SECOND)
-    assert found.shape == (80, num_samples // 160)
-    np.testing.assert_allclose(found, expected[:, : found.shape[1]], atol=1e-6)
 
 
 def test_a_decoder_writes_no_more_tokens_than_the_bucket_allows(

@@ -79,6 +79,9 @@ class Experiment:
     augmentation: tuple[Operation, ...] = ()
     """One extra copy of every training clip for each operation (VCEMO §3.5), drawn anew where one is named again; text
     is kept."""
+    copies_of: Literal["utterance", "recording"] = "utterance"
+    """``utterance`` changes what was found in the clean recording and keeps its words (VCEMO §3.5); ``recording``
+    changes the sound before anything hears it, so that it is cut and transcribed as on a bad line."""
     copy_probability: Share | None = None
     """None shows every copy beside its clip, as the paper does; else how often one is shown instead of it."""
     conditions: tuple[Operation, ...] = ()
@@ -149,7 +152,7 @@ class Experiment:
         sizes = {
             "num_classes": self.labels,
             "num_mels": features.mel.num_mels,
-            "state_dimension": features.state_dimension,
+            "state_dimension": features.step_dimension,
             "word_dimension": features.words.dimension,
             "sentence_dimension": features.sentence.dimension,
             "ngram_buckets": features.ngrams.buckets,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from safetensors.torch import load_file
 
@@ -22,6 +21,7 @@ from model.bundle import (
     GOLDEN_AUDIO_FILE,
     GOLDEN_AUDIO_TOLERANCE,
     GOLDEN_FILE,
+    LOWER_LAYERS_FILE,
     NETWORK_FILE,
     SENTENCE_ENCODER_FOLDER,
     BundleFacts,
@@ -34,6 +34,7 @@ from model.network import NetworkConfig, VcemoNetwork
 from model.ngrams import Ngrams
 from model.recognizer import EmotionRecognizer
 from model.speaker import SpeakerStatistics
+from training.half_precision import keep_in_half, round_to_half
 from training.inference import as_tensors
 from training.weights import save_network
 
@@ -80,7 +81,7 @@ def export_network(network: VcemoNetwork, path: Path, *, example: Mapping[str, A
             opset_version=17,
             dynamo=False,
         )
-    onnx.checker.check_model(str(path))
+    keep_in_half(path)
 
 
 def write_bundle(
@@ -92,12 +93,16 @@ def write_bundle(
     assets: AssetStore,
     compute_types: Sequence[str] = ("int8", "float32"),
     sentence_encoder: Path | None = None,
+    lower_layers: Path | None = None,
     threads: int = 1,
 ) -> EmotionRecognizer:
     """Write a bundle beside its place, prove it from features and from audio, and move it there.
 
+    The network's weights are rounded to half precision, which halves the file.
+
     compute_types: the golden recording is recognised under each; one that gives another answer than the
     first is left out of the bundle. sentence_encoder: folder of an exported BERT, for kind ``onnx``.
+    lower_layers: file of the layers of Whisper that the features read besides the last.
 
     Raises:
         GoldenMismatch: the export does not reproduce the network.
@@ -106,7 +111,10 @@ def write_bundle(
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as folder:
         draft = Path(folder) / "bundle"
         draft.mkdir()
+        round_to_half(network)
         save_network(network, draft / WEIGHTS_FILE)
+        if lower_layers is not None:
+            shutil.copyfile(lower_layers, draft / LOWER_LAYERS_FILE)
         if sentence_encoder is not None:
             shutil.copytree(sentence_encoder, draft / SENTENCE_ENCODER_FOLDER)
         batch = collate(golden_features(facts.features), config=facts.features)
@@ -175,7 +183,7 @@ def golden_features(config: FeatureConfig, *, count: int = 6, seed: int = 0) -> 
     drawn = [
         Features(
             mel=normal(100 + 70 * index, config.mel.num_mels) * 3 - 7,
-            states=normal(13 + 9 * index, config.state_dimension),
+            states=normal(13 + 9 * index, config.step_dimension),
             words=normal(1 + 2 * index, config.words.dimension),
             sentence=normal(config.sentence.dimension) / 20,
             ngrams=Ngrams(

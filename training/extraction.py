@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Final, Literal
 import numpy as np
 from rich.progress import Progress
 
-from model.acoustic import log_mel
 from model.audio import SAMPLE_RATE_HZ, Recording, decode_audio
 from model.errors import AudioError
 from model.features import Array, FeatureConfig, FeatureExtractor, Features
@@ -48,6 +48,7 @@ class Extraction:
         assets: Mapping[str, Mapping[str, str]],
         data: Path,
         cache: Path,
+        threads: int = 1,
     ) -> None:
         self.config = config
         # Loaded when first needed: a run whose features are all cached needs neither.
@@ -56,6 +57,7 @@ class Extraction:
         self._assets = assets
         self._data = data
         self._cache = cache
+        self._threads = threads
         self.skipped: dict[str, str] = {}
 
     @cached_property
@@ -249,11 +251,12 @@ class Extraction:
         ]
 
     def _sound(self, utterances: Sequence[Array]) -> list[Features]:
-        states = self._speech.encode(utterances, max_batch_size=_BATCH_SIZE)
-        return [
-            Features(mel=log_mel(samples, config=self.config.mel), states=steps)
-            for samples, steps in zip(utterances, states, strict=True)
-        ]
+        states: Sequence[Array | None] = [None] * len(utterances)
+        if self.config.reads_last_layer:
+            states = self._speech.encode(utterances, max_batch_size=_BATCH_SIZE)
+        # Side by side: most of it is arithmetic outside of Python.
+        with ThreadPoolExecutor(self._threads) as pool:
+            return list(pool.map(self._features.of_sound, utterances, states))
 
     def _is_spoken(self, clip: Clip) -> bool:
         return clip.language == self.config.speech.language

@@ -91,6 +91,8 @@ def shard_path(
     are_copies = change is not None and change.of == "utterance"
     settings = config.to_json()
     del settings["ngrams"]  # they are counted whenever a shard is read
+    if not config.lower_layers.layers:
+        del settings["lower_layers"]
     ear = config.speech.asset
     clip_rows: list[list[str | None]]
     if all(clip.audio is None for clip in clips):
@@ -98,7 +100,7 @@ def shard_path(
         parts = {name: dict(sums) for name, sums in assets.items() if name != ear}
         clip_rows = [[clip.key, clip.text] for clip in clips]
     elif are_copies or all(clip.language != config.speech.language for clip in clips):
-        rooms = {name: settings[name] for name in ("segment", "mel", "speech")}
+        rooms = {name: settings[name] for name in ("segment", "mel", "speech", "lower_layers") if name in settings}
         rooms["speech"] = {name: value for name, value in rooms["speech"].items() if name not in DECODER_FIELDS}
         parts = {name: dict(sums) for name, sums in assets.items() if name == ear}
         clip_rows = [[clip.key, _audio_sha256(clip)] for clip in clips]
@@ -202,9 +204,7 @@ def _sha256_of(path: Path, _num_bytes: int, _modified_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _split(rows: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[npt.NDArray[np.float32] | None]:
+def _split(rows: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> list[npt.NDArray[Any] | None]:
+    """Cut out each sequence, in the half precision it was kept in: whole corpora fit into memory, and batches widen."""
     ends = np.cumsum(np.maximum(lengths, 0))
-    return [
-        None if length < 0 else rows[end - length : end].astype(np.float32)
-        for length, end in zip(lengths, ends, strict=True)
-    ]
+    return [None if length < 0 else rows[end - length : end] for length, end in zip(lengths, ends, strict=True)]

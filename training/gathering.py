@@ -58,7 +58,10 @@ def gather(experiment: Experiment, extraction: Extraction, progress: Progress) -
 def _changes(experiment: Experiment) -> list[Change]:
     """Return each operation with a seed; named again, it is drawn again."""
     named = experiment.augmentation
-    return [Change(operation, seed=named[:index].count(operation)) for index, operation in enumerate(named)]
+    return [
+        Change(operation, seed=named[:index].count(operation), of=experiment.copies_of)
+        for index, operation in enumerate(named)
+    ]
 
 
 def _kept(experiment: Experiment, examples: Sequence[Example], *, corpus: str) -> list[Example]:

@@ -47,6 +47,7 @@ def release(
         ),
         assets=workshop.assets,
         sentence_encoder=workshop.bert,
+        lower_layers=workshop.lower_layers(),
         threads=workshop.threads,
     )
     workshop.say(f"wrote {out}; try: python -m model recognize RECORDING --bundle {out}")

@@ -54,6 +54,18 @@ def train_side_by_side(
         raise failures[0]
 
 
+_opened: dict[str, Corpora] = {}
+
+
+def _corpora_of(workshop: Workshop) -> Corpora:
+    """Read the corpora once a process: all of its cells differ by seed and fold only."""
+    key = workshop.with_seed(0).experiment.digest
+    if key not in _opened:
+        _opened.clear()
+        _opened[key] = workshop.corpora()
+    return _opened[key]
+
+
 def _train_cell(cell: Cell, data: Path, cache: Path, bert: Path | None, device: str, resume: bool) -> None:
     torch.set_num_threads(1)
     experiment, name = cell
@@ -69,7 +81,7 @@ def _train_cell(cell: Cell, data: Path, cache: Path, bert: Path | None, device: 
         bert=bert,
         device=torch.device(device),
     )
-    corpora = workshop.corpora()
+    corpora = _corpora_of(workshop)
     fold = workshop.fold(corpora, name)
     workshop.network(corpora, fold, resume=resume)
     if fold.test:

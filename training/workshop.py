@@ -17,6 +17,7 @@ from model.assets import AssetStore
 from model.bundle import sha256_of
 from model.errors import CorpusError
 from model.features import FeatureConfig, FeatureExtractor
+from model.lower_layers import LowerLayers
 from model.network import VcemoNetwork
 from model.sentence import load_sentence_encoder
 from model.speech import SpeechRecognizer
@@ -28,6 +29,7 @@ from training.experiment import Experiment
 from training.extraction import Extraction
 from training.gathering import gather
 from training.logbook import Row
+from training.lower_layers import exported_lower_layers
 from training.prediction_rows import PredictionRow, read_predictions
 from training.predictions import PREDICTIONS_FILE, predictions, write_predictions
 from training.protocols import EVERYONE, Corpora, Fold, everyone, folds, with_shuffled_labels
@@ -199,12 +201,27 @@ class Workshop:
             ),
             load_features=lambda: FeatureExtractor(
                 features,
+                lower_layers=LowerLayers(path, config=features.lower_layers) if (path := self.lower_layers()) else None,
                 words=WordVectors.load(self.assets.path(features.words.asset), config=features.words),
                 sentence=load_sentence_encoder(features.sentence, folder=self.bert, threads=self.threads),
             ),
             assets=self.asset_checksums,
             data=self.data,
             cache=self.cache,
+            threads=self.threads,
+        )
+
+    def lower_layers(self) -> Path | None:
+        """Return the file of the layers of Whisper that the features read besides the last, if any; exported once."""
+        layers = self.features.lower_layers.layers
+        if not layers:
+            return None
+        name = self.features.speech.asset
+        return exported_lower_layers(
+            self.cache / "lower_layers",
+            whisper=self.assets.path(name),
+            layers=layers,
+            name=f"{name}-{self.assets.sha256(name)['model.bin'][:12]}",
         )
 
     def run_folder(self, corpora: Corpora, fold: Fold) -> Path:

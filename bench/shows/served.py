@@ -36,6 +36,7 @@ def measure(workbench: Workbench) -> Report:
                 Path(folder) / "bundle",
                 network=workshop.network(corpora, fold),
                 facts=replace(shipped.facts, features=workshop.features, network=experiment.network_config.to_json()),
+                lower_layers=workshop.lower_layers(),
                 card=f"The network of fold {fold.name}: not to be used.\n",
                 assets=workbench.assets,
                 compute_types=(workshop.features.speech.compute_type,),

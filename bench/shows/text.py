@@ -5,8 +5,9 @@ import numpy.typing as npt
 
 from bench.figures import Figure, Report
 from bench.workbench import Workbench
-from model.bundle import Bundle
+from model.bundle import LOWER_LAYERS_FILE, Bundle
 from model.features import FeatureExtractor
+from model.lower_layers import load_lower_layers
 from model.sentence import load_sentence_encoder
 from model.words import WordVectors
 from training.metrics import macro_f1
@@ -21,6 +22,7 @@ def measure(workbench: Workbench) -> Report:
     features = bundle.facts.features
     extractor = FeatureExtractor(
         features,
+        lower_layers=load_lower_layers(workbench.bundle / LOWER_LAYERS_FILE, features.lower_layers),
         words=WordVectors.load(workbench.assets.path(features.words.asset), config=features.words),
         sentence=load_sentence_encoder(features.sentence, folder=workbench.bundle / "sentence_encoder"),
     )

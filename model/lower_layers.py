@@ -1,0 +1,100 @@
+"""The lower layers of Whisper's encoder, run over an utterance at its own length, for bundles that read them.
+
+Emotion is heard best half-way up: layers further up have turned voice into words. CTranslate2 gives the last layer
+only, so the first few are run by ONNX Runtime, from the same weights, without a tail: a fraction of recognition's
+work. Every utterance is run by itself, so that nothing is padded and no answer depends on batch mates.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from model.errors import BundleInvalid
+from model.whisper_spectrum import HOP_SAMPLES, WhisperSpectrum
+
+Array = npt.NDArray[np.float32]
+
+_SAMPLES_PER_STATE: Final = 2 * HOP_SAMPLES
+_MOST_STATES: Final = 1_500
+"""Whisper's positions end after 30 s; a longer utterance is read in pieces of that length."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LowerLayersConfig:
+    """Which layers are read, and how often; part of the bundle."""
+
+    layers: tuple[int, ...] = ()
+    """Counted from one, of the six of Whisper base; none above the highest is run. Empty: only the last is read."""
+    with_last: bool = True
+    """Whether the recogniser's last layer stands before them; else they take its place."""
+    layer_dimension: int = 512
+    states_per_step: int = 4
+    """States (50 a second) averaged into one step of the acoustic branch."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a step: these layers side by side."""
+        return len(self.layers) * self.layer_dimension
+
+
+class LowerLayers:
+    """Utterance in, states of some encoder layers out; safe to call from several threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        config: LowerLayersConfig,
+        threads: int = 1,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        """Load the layers that were exported to ``path``.
+
+        Raises:
+            BundleInvalid: the file cannot be loaded.
+        """
+        self.config = config
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Lengths differ from call to call; a pattern for each would only grow the arena.
+        options.enable_mem_pattern = False
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        except Exception as error:  # onnxruntime's errors share no public base class
+            raise BundleInvalid(f"{path.name} cannot be loaded: {error}", value=str(path)) from error
+        self._spectrum = WhisperSpectrum()
+
+    def encode(self, samples: Array) -> Array:
+        """Return the states (steps, dimension) of one utterance (samples,)."""
+        num_states = max(1, math.ceil(len(samples) / _SAMPLES_PER_STATE))
+        spectrum = self._spectrum(samples, 2 * num_states)
+        pieces = [
+            self._session.run(["states"], {"spectrum": spectrum[None, :, 2 * start : 2 * (start + _MOST_STATES)]})[0][0]
+            for start in range(0, num_states, _MOST_STATES)
+        ]
+        return self._steps(np.concatenate(pieces))
+
+    def _steps(self, states: Array) -> Array:
+        """Average the states (states, dimension) into steps (steps, dimension)."""
+        starts = np.arange(0, len(states), self.config.states_per_step)
+        counts = np.diff(np.append(starts, len(states)))
+        steps: Array = (np.add.reduceat(states, starts, axis=0) / counts[:, None]).astype(np.float32)
+        return steps
+
+
+def load_lower_layers(
+    path: Path, config: LowerLayersConfig, *, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> LowerLayers | None:
+    """Load the layers that a configuration names, if it names any.
+
+    Raises:
+        BundleInvalid: the file is missing or cannot be loaded.
+    """
+    return LowerLayers(path, config=config, providers=providers) if config.layers else None
