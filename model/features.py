@@ -36,6 +36,11 @@ class FeatureConfig:
     state_dimension: int = 512
     """Of the recogniser's last layer."""
 
+    def __post_init__(self) -> None:
+        own, beside = self.lower_layers.states_per_step, self.speech.states_per_step
+        if self.lower_layers.layers and self.reads_last_layer and own != beside:
+            raise ValueError(f"lower layers of {own} states a step do not stand beside the last layer's {beside}")
+
     @property
     def step_dimension(self) -> int:
         """Length of one step of the states: the last layer if it is read, then the lower ones."""

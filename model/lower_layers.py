@@ -37,6 +37,12 @@ class LowerLayersConfig:
     states_per_step: int = 4
     """States (50 a second) averaged into one step of the acoustic branch."""
 
+    def __post_init__(self) -> None:
+        if any(layer < 1 for layer in self.layers) or len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"lower layers {self.layers} are not numbers from 1 upwards, each once")
+        if self.states_per_step < 1:
+            raise ValueError(f"states_per_step {self.states_per_step} is less than 1")
+
     @property
     def dimension(self) -> int:
         """Length of a step: these layers side by side."""

@@ -293,3 +293,10 @@ def test_lower_layers_stand_behind_the_last_or_in_its_place(
     expected = [*([transcript.states] if with_last else []), lower.encode(samples)]
     np.testing.assert_array_equal(features.states, np.concatenate(expected, axis=1))
     assert collate([features], config=config)["states"].shape == (1, 13, config.step_dimension)
+
+
+def test_lower_layers_stand_beside_the_last_step_by_step() -> None:
+    lower = LowerLayersConfig(layers=(1,), states_per_step=2)
+    with pytest.raises(ValueError, match="of 2 states a step do not stand beside the last layer's 4"):
+        FeatureConfig(lower_layers=lower)
+    assert FeatureConfig(lower_layers=replace(lower, with_last=False)).step_dimension == 512

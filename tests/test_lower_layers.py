@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,12 @@ def test_a_file_that_is_no_network_is_refused_by_its_name(tmp_path: Path) -> Non
     path.write_bytes(b"not a network")
     with pytest.raises(BundleInvalid, match=r"lower_layers\.onnx cannot be loaded"):
         LowerLayers(path, config=CONFIG)
+
+
+@pytest.mark.parametrize("changes", [{"layers": (0, 2)}, {"layers": (2, 2)}, {"states_per_step": 0}])
+def test_layers_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"from 1 upwards|less than 1"):
+        LowerLayersConfig(**changes)
 
 
 def test_where_no_lower_layer_is_read_no_file_is_looked_for(tmp_path: Path) -> None:
