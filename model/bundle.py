@@ -125,7 +125,8 @@ class Bundle:
         """
         document = _read_facts(directory)
         facts = BundleFacts.from_json(document)
-        _verify_files(directory, document.get("files", {}))
+        more = (LOWER_LAYERS_FILE,) if facts.features.lower_layers.layers else ()
+        _verify_files(directory, document.get("files", {}), more=more)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -206,8 +207,8 @@ def _read_facts(directory: Path) -> dict[str, Any]:
     return document
 
 
-def _verify_files(directory: Path, files: Mapping[str, str]) -> None:
-    for required in (NETWORK_FILE, GOLDEN_FILE, GOLDEN_AUDIO_FILE, CARD_FILE):
+def _verify_files(directory: Path, files: Mapping[str, str], *, more: tuple[str, ...] = ()) -> None:
+    for required in (NETWORK_FILE, GOLDEN_FILE, GOLDEN_AUDIO_FILE, CARD_FILE, *more):
         if required not in files:
             raise BundleInvalid(f"{FACTS_FILE} seals no {required}", value=sorted(files), limit=required)
     for name, expected in files.items():

@@ -210,3 +210,9 @@ def test_a_higher_temperature_is_less_certain() -> None:
     row = np.array([[3.0, 1.0, 0.0]])
     np.testing.assert_allclose(calibrated(row, 1.0), np.exp(row) / np.exp(row).sum(), rtol=1e-6)
     assert calibrated(row, 2.0).max() < calibrated(row, 1.0).max()
+
+
+def test_a_bundle_that_reads_lower_layers_must_seal_them(copied: Path) -> None:
+    rewrite_facts(copied, lambda document: document["features"].update(lower_layers={"layers": [2]}))
+    with pytest.raises(BundleInvalid, match=r"seals no lower_layers\.onnx"):
+        Bundle.load(copied)

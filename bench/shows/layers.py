@@ -19,7 +19,7 @@ from model.lower_layers import LowerLayers, LowerLayersConfig
 from model.processors import usable_processors
 from model.segment import find_utterances
 from training.corpora.manifest import Clip
-from training.lower_layers import exported_lower_layers
+from training.experiment import load_experiment
 from training.metrics import unweighted_average_recall
 
 _CORPORA = ("ravdess", "emodb")
@@ -33,12 +33,9 @@ Rows = npt.NDArray[np.float32]
 def measure(workbench: Workbench) -> Report:
     """Pool each layer over time, and fit a logistic regression on all speakers but some."""
     config = LowerLayersConfig(layers=_LAYERS)
-    path = exported_lower_layers(
-        workbench.cache / "lower_layers",
-        whisper=workbench.assets.path("whisper-base"),
-        layers=_LAYERS,
-        name=f"whisper-base-{workbench.assets.sha256('whisper-base')['model.bin'][:12]}",
-    )
+    experiment = load_experiment("default", overrides=[f"features.lower_layers.layers={list(_LAYERS)}"])
+    path = workbench.workshop(experiment).lower_layers()
+    assert path is not None
     ears = LowerLayers(path, config=config)
     figures = []
     for corpus in _CORPORA:
