@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from model.dropout import Dropout
+
 
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention over several heads (VCEMO eq. 1).
@@ -24,7 +26,7 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, query: Tensor, guide: Tensor, guide_mask: Tensor) -> Tensor:
         """Let ``query`` (batch, q, width) read ``guide`` (batch, k, width) where ``guide_mask`` (batch, k) is true."""
@@ -61,10 +63,10 @@ class AttentionLayer(nn.Module):
         self.guided_norm = nn.LayerNorm(width) if guided else None
         hidden = feed_forward_multiple * width
         self.feed_forward = nn.Sequential(
-            nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, width)
+            nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, width)
         )
         self.feed_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor, guide: Tensor | None = None, guide_mask: Tensor | None = None) -> Tensor:
         """Refine ``x`` (batch, steps, width), valid where ``mask`` (batch, steps)."""
@@ -151,7 +153,7 @@ class AttentionPooling(nn.Module):
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, 1))
+        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), Dropout(dropout), nn.Linear(width, 1))
 
     def weights(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return the weight of each step, (batch, steps)."""
@@ -160,6 +162,21 @@ class AttentionPooling(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Pool ``x`` (batch, steps, width) into (batch, width)."""
         return (self.weights(x, mask).unsqueeze(-1) * x).sum(1)
+
+
+def attentive_statistics(heads: nn.ModuleList, x: Tensor, mask: Tensor) -> Tensor:
+    """Attentive mean and deviation of ``x`` (batch, steps, width) where ``mask``: (batch, 2 width heads).
+
+    heads: :class:`AttentionPooling`.
+    """
+    statistics: list[Tensor] = []
+    for head in heads:
+        assert isinstance(head, AttentionPooling)
+        weights = head.weights(x, mask)[..., None]
+        mean = (weights * x).sum(1)
+        variance = (weights * (x - mean[:, None]) ** 2).sum(1)
+        statistics += [mean, torch.sqrt(variance + 1e-5)]
+    return torch.cat(statistics, dim=-1)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:

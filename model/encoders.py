@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from model.attention import fit_to_steps, length_mask, pool_to_steps
+from model.dropout import Dropout
 
 
 class Standardise(nn.Module):
@@ -172,7 +173,7 @@ class StepEncoder(nn.Module):
         # Whole features are dropped, for all steps of a sample: neighbouring states say the same.
         self.dropout = nn.Dropout1d(input_dropout)
         self.project = nn.Sequential(
-            nn.Linear(dimension + added, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(dropout)
+            nn.Linear(dimension + added, width), nn.LayerNorm(width), nn.ReLU(), Dropout(dropout)
         )
 
     def forward(self, states: Tensor, added: Tensor) -> Tensor:

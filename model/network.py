@@ -12,13 +12,16 @@ from model.attention import (
     AttentionLayer,
     AttentionPooling,
     CoAttention,
+    attentive_statistics,
     fit_to_steps,
     length_mask,
     masked_mean,
     pool_to_steps,
 )
+from model.dropout import Dropout
 from model.encoders import MelEncoder, MelStatistics, Standardise, StateEncoder, StepEncoder, WordEncoder
 from model.network_config import NetworkConfig
+from model.sound_expert import SoundExpert, mean_of_opinions
 from model.text_branch import TextBranch
 
 __all__ = ["NetworkConfig", "VcemoNetwork"]
@@ -69,18 +72,19 @@ class VcemoNetwork(nn.Module):
         if config.preset == "whisper":
             self.statistics = nn.ModuleList(AttentionPooling(width, dropout) for _ in range(config.statistics_heads))
             size = 2 * width * config.statistics_heads
-            self.statistics_norm = nn.Sequential(nn.LayerNorm(size), nn.Dropout(dropout))
+            self.statistics_norm = nn.Sequential(nn.LayerNorm(size), Dropout(dropout))
         parts = {"fused": joined}
         parts |= {"sound": 2 * width * config.statistics_heads} if self.statistics is not None else {}
         parts |= self.text.sizes if self.text is not None else {}
+        pooled = sum(parts.values())
+        parts |= {"expert": self.expert.size} if self.expert is not None else {}
         self._parts = parts
-        pooled = self.embedded_size
         hidden = [width if size is None else size for size in (config.predictor_hidden, config.projector_hidden)]
-        self.predictor = _perceptron(pooled, hidden[0], nn.ReLU(), nn.Dropout(dropout), outputs=config.num_classes)
+        self.predictor = _perceptron(pooled, hidden[0], nn.ReLU(), Dropout(dropout), outputs=config.num_classes)
         self.projector = _perceptron(pooled, hidden[1], nn.ReLU(), outputs=config.projection)
         self.judges = nn.ModuleDict(
             {
-                name: nn.Sequential(nn.Dropout(dropout), nn.Linear(size, config.num_classes))
+                name: nn.Sequential(Dropout(dropout), nn.Linear(size, config.num_classes))
                 for name, size in parts.items()
                 if name != "fused"
             }
@@ -91,15 +95,25 @@ class VcemoNetwork(nn.Module):
         width = config.width
         self.mel: MelEncoder | MelStatistics
         self.states: StateEncoder | StepEncoder | None = None
+        self.expert: SoundExpert | None = None
         if config.mel_encoder == "statistics":
             self.mel = MelStatistics(config.num_mels, config.frames_per_step)
             self.states = StepEncoder(
-                config.state_dimension,
+                config.state_dimension - config.expert_dimension,
                 2 * config.num_mels,
                 width,
                 input_dropout=config.input_dropout,
                 dropout=config.dropout,
             )
+            if config.expert_dimension and "acoustic" in config.modalities:
+                self.expert = SoundExpert(
+                    config.expert_dimension,
+                    2 * config.num_mels,
+                    width,
+                    heads=config.statistics_heads,
+                    input_dropout=config.input_dropout,
+                    dropout=config.dropout,
+                )
         else:
             self.mel = MelEncoder(
                 config.num_mels,
@@ -123,7 +137,7 @@ class VcemoNetwork(nn.Module):
         # Standardising before a Linear changes no function that it can learn.
         self.sentence = nn.Sequential(
             Standardise(config.sentence_dimension),
-            nn.Dropout(config.input_dropout),
+            Dropout(config.input_dropout),
             nn.Linear(config.sentence_dimension, width),
             *([nn.LayerNorm(width)] if config.sentence_norm else []),
         )
@@ -179,12 +193,22 @@ class VcemoNetwork(nn.Module):
             speaker_mel,
             speaker_states,
         )
-        logits: Tensor = self.predictor(embedded)
+        logits = self.predict(embedded)
+        if self.expert is None:
+            return logits
+        return mean_of_opinions(logits, self.judged_alone(embedded)["expert"], modality_mask[:, :1] > 0)
+
+    def predict(self, embedded: Tensor) -> Tensor:
+        """Return what the fused network says of :meth:`embed`'s output, without the expert: (batch, classes)."""
+        logits: Tensor = self.predictor(self._without_expert(embedded))
         return logits
 
     def project(self, embedded: Tensor) -> Tensor:
         """Return the L2-normalised contrastive feature (batch, projection) of :meth:`embed`'s output (VCEMO §3.4)."""
-        return nn.functional.normalize(self.projector(embedded), dim=-1)
+        return nn.functional.normalize(self.projector(self._without_expert(embedded)), dim=-1)
+
+    def _without_expert(self, embedded: Tensor) -> Tensor:
+        return embedded if self.expert is None else embedded[:, : -self.expert.size]
 
     @property
     def embedded_size(self) -> int:
@@ -194,7 +218,8 @@ class VcemoNetwork(nn.Module):
     def judged_alone(self, embedded: Tensor) -> dict[str, Tensor]:
         """Return the logits (batch, classes) of each part of :meth:`embed`'s output that goes past the fusions.
 
-        Only training asks: what a part cannot say alone it will not say in company, where others are learnt faster.
+        Training asks: what a part cannot say alone it will not say in company, where others are learnt faster. So is
+        an expert taught, which has no company.
         """
         slices = dict(zip(self._parts, torch.split(embedded, list(self._parts.values()), dim=-1), strict=True))
         return {name: judge(slices[name]) for name, judge in self.judges.items()}
@@ -220,6 +245,16 @@ class VcemoNetwork(nn.Module):
         mel = self.mel.standardise.adapt(
             mel, speaker_rows[:, 0], speaker_mel, prior=prior * self.config.frames_per_step
         )
+        if isinstance(self.mel, MelStatistics):
+            mel = self.mel(mel, _audible(mel_lengths, modality_mask), states)
+        opinions = []
+        if self.expert is not None:
+            columns = self.config.state_dimension - self.expert.dimension
+            (states, of_expert), (speaker_states, heard) = (
+                (x[..., :columns], x[..., columns:]) for x in (states, speaker_states)
+            )
+            of_expert = self.expert.steps.standardise.adapt(of_expert, speaker_rows[:, 1], heard, prior=prior)
+            opinions.append(self.expert(of_expert, mel, length_mask(states_lengths, states.shape[1])))
         if self.states is not None:
             states = self.states.standardise.adapt(states, speaker_rows[:, 1], speaker_states, prior=prior)
         sound, sound_mask = self._sound(mel, mel_lengths, states, states_lengths, modality_mask)
@@ -233,30 +268,33 @@ class VcemoNetwork(nn.Module):
             joined = layer(joined, mask)
         pooled = self._pool(joined, mask)
         if self.statistics is not None:
-            pooled = torch.cat([pooled, self.statistics_norm(self._statistics(sound, sound_mask))], dim=-1)
+            pooled = torch.cat(
+                [pooled, self.statistics_norm(attentive_statistics(self.statistics, sound, sound_mask))], dim=-1
+            )
         if self.text is not None:
             kept = [float(modality in self.config.modalities) for modality in ("acoustic", "words", "sentence")]
             read = modality_mask * modality_mask.new_tensor(kept)
             said = self.text(sentence, words, words_lengths, ngrams, ngram_weights, read)
             pooled = torch.cat([pooled, said], dim=-1)
-        return pooled
+        return torch.cat([pooled, *opinions], dim=-1)
 
     def _sound(
         self, mel: Tensor, mel_lengths: Tensor, states: Tensor, states_lengths: Tensor, modality_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Encode the sound (batch, steps, width), at the fusion's steps or at those of the states, and its mask."""
+        """Encode the sound (batch, steps, width), at the fusion's steps or at those of the states, and its mask.
+
+        mel: as the network gets it, or its statistics at the steps of the states where that is how it is read.
+        """
         steps = self.config.fusion_steps
         if "acoustic" not in self.config.modalities:
             missing = self._missing(0, modality_mask).expand(-1, steps, -1)
             return missing, _everywhere(missing)
         heard = modality_mask[:, 0:1] > 0
-        audible = mel_lengths * heard[:, 0].to(mel_lengths.dtype)
-        if isinstance(self.mel, MelStatistics):
-            assert isinstance(self.states, StepEncoder)
-            sequence = self.states(states, self.mel(mel, audible, states))
+        if isinstance(self.states, StepEncoder):
+            sequence = self.states(states, mel)
             mask = length_mask(states_lengths, states.shape[1])
         else:
-            encoded, lengths = self.mel(mel, audible)
+            encoded, lengths = self.mel(mel, _audible(mel_lengths, modality_mask))
             sequence = pool_to_steps(encoded, lengths, steps)
             if isinstance(self.states, StateEncoder):
                 sequence = sequence + self.states(states, states_lengths)
@@ -310,17 +348,6 @@ class VcemoNetwork(nn.Module):
             return pooled
         return masked_mean(joined, mask) if self.config.pooling == "mean" else joined[:, -1]
 
-    def _statistics(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Attentive mean and deviation of (batch, steps, width): (batch, 2 width heads)."""
-        assert self.statistics is not None
-        statistics: list[Tensor] = []
-        for head in self.statistics:
-            weights = head.weights(x, mask)[..., None]  # type: ignore[operator]
-            mean = (weights * x).sum(1)
-            variance = (weights * (x - mean[:, None]) ** 2).sum(1)
-            statistics += [mean, torch.sqrt(variance + 1e-5)]
-        return torch.cat(statistics, dim=-1)
-
     def _missing(self, column: int, modality_mask: Tensor) -> Tensor:
         """Return what stands for a modality that no sample has, (batch, 1, width)."""
         return self.absent[column] + torch.zeros_like(modality_mask[:, :1, None])
@@ -331,6 +358,11 @@ def _perceptron(inputs: int, hidden: int, *between: nn.Module, outputs: int) -> 
     if hidden == 0:
         return nn.Sequential(nn.Linear(inputs, outputs))
     return nn.Sequential(nn.Linear(inputs, hidden), *between, nn.Linear(hidden, outputs))
+
+
+def _audible(mel_lengths: Tensor, modality_mask: Tensor) -> Tensor:
+    """Return the lengths (batch,) of what may be heard: zero where the sound is masked."""
+    return mel_lengths * (modality_mask[:, 0] > 0).to(mel_lengths.dtype)
 
 
 def _everywhere(x: Tensor) -> Tensor:

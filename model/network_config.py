@@ -76,6 +76,9 @@ class NetworkConfig:
     """
     statistics_heads: int = 1
     """Attention heads of the acoustic statistics of preset ``whisper``."""
+    expert_dimension: int = 0
+    """Last columns of the states that the fusions leave to an expert of the sound, which learns by itself; its opinion
+    and theirs are averaged (:mod:`model.sound_expert`). ``mel_encoder: statistics`` only."""
     text_branch: bool = False
     """Whether the text also goes past the fusions to the prediction, n-grams and all."""
     text_width: int = 64
@@ -150,6 +153,11 @@ class NetworkConfig:
             raise ValueError(f"modalities {read!r} are not one or more of: {', '.join(known)}")
         if self.mel_encoder == "statistics" and self.preset != "whisper":
             raise ValueError(f"mel_encoder 'statistics' goes with states, which preset {self.preset!r} does not read")
+        if not 0 <= self.expert_dimension < self.state_dimension:
+            left = f"expert_dimension {self.expert_dimension} leaves the fusions nothing"
+            raise ValueError(f"{left} of states of {self.state_dimension}")
+        if self.expert_dimension and self.mel_encoder != "statistics":
+            raise ValueError(f"expert_dimension goes with mel_encoder 'statistics', not {self.mel_encoder!r}")
         if self.pooling == "bert_token" and self.concat != "time":
             raise ValueError(f"pooling 'bert_token' needs concat 'time', not {self.concat!r}")
         if len(self.conv_channels) != len(self.conv_time_strides):

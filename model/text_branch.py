@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from model.attention import length_mask, masked_softmax
+from model.dropout import Dropout
 from model.encoders import Standardise
 
 _DROPOUT = 0.3
@@ -33,7 +34,7 @@ class TextBranch(nn.Module):
     ) -> None:
         super().__init__()
         self.sentence = nn.Sequential(
-            Standardise(sentence_dimension), nn.Dropout(dropout), nn.Linear(sentence_dimension, size), nn.GELU()
+            Standardise(sentence_dimension), Dropout(dropout), nn.Linear(sentence_dimension, size), nn.GELU()
         )
         self.words = WordReader(word_dimension, size, dropout)
         self.ngrams = NgramBag(ngram_buckets, _NGRAM_SIZE)
@@ -69,7 +70,7 @@ class WordReader(nn.Module):
         )
         self.score = nn.Linear(dimension, _WORD_HEADS)
         width = 3 * _WORD_CHANNELS + _WORD_HEADS * dimension
-        self.project = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, size), nn.GELU())
+        self.project = nn.Sequential(Dropout(dropout), nn.Linear(width, size), nn.GELU())
 
     def forward(self, words: Tensor, lengths: Tensor) -> Tensor:
         """Read (batch, words, dimension)."""
@@ -97,7 +98,7 @@ class NgramBag(nn.Module):
         nn.init.normal_(self.vectors.weight, std=0.05)
         self.scale = nn.Parameter(torch.tensor(4.0))
         self.register_buffer("rarity", torch.ones(buckets))
-        self.dropout = nn.Dropout(_NGRAM_DROPOUT)
+        self.dropout = Dropout(_NGRAM_DROPOUT)
 
     def fit(self, rarity: Tensor) -> None:
         """Take the inverse document frequency of each bucket (buckets,) in the training part."""

@@ -133,6 +133,8 @@ class Experiment:
             raise ValueError("own_text_probability and paired_text_probability add up to more than 1")
         if self.patience is not None and self.protocol.dev == "none" and self.protocol.kind != "split":
             raise ValueError("patience needs a dev part: set protocol.dev")
+        if self.network.get("expert_dimension") and not self.judged_alone:
+            raise ValueError("network.expert_dimension needs judged_alone above 0: nothing else teaches the expert")
         if self.protocol.kind == "corpus" and self.protocol.dev == "own":
             raise ValueError("protocol corpus leaves nobody to be a dev part: set protocol.dev to none or test")
         _ = self.feature_config

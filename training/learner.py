@@ -22,7 +22,7 @@ class Learner(nn.Module):
         Those are (passes * batch, parts, classes) and (passes * batch, corpora); empty where nobody asks for them.
         """
         embedded = torch.cat([self.network.embed(**inputs) for _ in range(self._passes)])
-        logits = self.network.predictor(embedded)
+        logits = self.network.predict(embedded)
         alone = list(self.network.judged_alone(embedded).values())
         judged = torch.stack(alone, dim=1) if alone else logits[:, None][:, :0]
         guessed = logits[:, :0] if self.adversary is None else self.adversary(embedded)
@@ -35,6 +35,6 @@ def can_judge(part: str, modality_mask: Tensor) -> Tensor:
     What an actor reads aloud carries the label of the voice, not its own.
     """
     heard = modality_mask[:, 0] > 0
-    if part == "sound":
+    if part in ("sound", "expert"):
         return heard
     return (modality_mask[:, 1 if part == "words" else 2] > 0) & ~heard

@@ -22,7 +22,7 @@ class _PredictingAndProjecting(nn.Module):
 
     def forward(self, **inputs: Tensor) -> tuple[Tensor, Tensor]:
         embedded = self.network.embed(**inputs)
-        return self.network.predictor(embedded), self.network.project(embedded)
+        return self.network.predict(embedded), self.network.project(embedded)
 
 
 def module_shapes(network: VcemoNetwork, batch_inputs: Mapping[str, npt.NDArray[Any]], *, depth: int = 2) -> Table:

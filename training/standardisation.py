@@ -19,7 +19,11 @@ def fit_standardisation(network: VcemoNetwork, features: Sequence[Features]) -> 
     """Set the input statistics of ``network`` from the training part."""
     _fit(network.mel.standardise, [one.mel for one in features])
     if network.states is not None:
-        _fit(network.states.standardise, [one.states for one in features])
+        columns = network.config.state_dimension - network.config.expert_dimension
+        _fit(network.states.standardise, [one.states[:, :columns] for one in features if one.states is not None])
+        if network.expert is not None:
+            above = [one.states[:, columns:] for one in features if one.states is not None]
+            _fit(network.expert.steps.standardise, above)
     _fit(network.words.standardise, [one.words for one in features])
     sentence = network.sentence[0]
     assert isinstance(sentence, Standardise)
