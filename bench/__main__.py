@@ -1,4 +1,4 @@
-"""Command line of the figures: ``python -m bench shows NAME``."""
+"""Command line of every measurement: ``python -m bench shows NAME``, ``serve``, ``compare`` and ``scaling``."""
 
 import argparse
 import importlib
@@ -33,7 +33,22 @@ SHOWS: Final = {
     "resume": "kill -9 and --resume against a run left alone",
     "distributed": "gradients of two processes against one, SupCon included",
     "speech": "character error rate and time against faster-whisper's own greedy transcribe",
+    "throughput": "our service beside a plain one with faster-whisper's defaults, and greedy (a quarter of an hour)",
+    "load": "latency at half of saturation, and the processor time that is not Whisper's (minutes)",
+    "long-recording": "ten minutes of speech in one upload: speed and memory",
+    "start-up": "seconds from the command to ready, median of five",
+    "soak": "memory, open files and threads over 5,000 requests (ten minutes)",
 }
+
+
+_EXAMPLES: Final = """\
+examples:
+  python -m bench shows fusion                             one claim, beside its floor and goal
+  python -m bench serve --concurrency 1 4 16               our service under load
+  python -m bench serve --concurrency --rate 4 8           arrivals that do not wait (Poisson), 4 and 8 a second
+  python -m bench compare --openai http://localhost:9000   beside what a user would run otherwise
+  python -m bench scaling --plot scaling.png
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,20 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     progress = Console(stderr=True)
     workbench = Workbench(bundle=options.bundle, data=options.data, cache=options.cache, console=progress)
-    names = list(SHOWS) if options.name == "all" else [options.name]
-    held = True
-    for name in names:
-        try:
-            report = measure(name, workbench)
-        except VcemoError as error:
-            progress.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-            return 2
-        held = held and report.holds
-        if options.json:
-            Console().print_json(data=report.to_json())
-        else:
-            print_report(report, Console(width=max(Console().width, 100)))
-    return 0 if held else 1
+    commands = {"shows": _shows, "serve": _serve, "compare": _compare, "scaling": _scaling}
+    try:
+        return commands[options.command](options, workbench)
+    except VcemoError as error:
+        progress.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return 2
 
 
 def measure(name: str, workbench: Workbench) -> Report:
@@ -64,32 +71,135 @@ def measure(name: str, workbench: Workbench) -> Report:
     return report
 
 
+def _shows(options: argparse.Namespace, workbench: Workbench) -> int:
+    names = list(SHOWS) if options.name == "all" else [options.name]
+    held = True
+    for name in names:
+        report = measure(name, workbench)
+        held = held and report.holds
+        _print(report, options)
+    return 0 if held else 1
+
+
+# Imported where they are run: the drawing library and the servers' parts are not needed for a figure.
+def _serve(options: argparse.Namespace, workbench: Workbench) -> int:
+    from bench.serving import serve
+
+    plan = serve.ServePlan(
+        corpus=options.corpus,
+        concurrency=options.concurrency,
+        requests_per_second=options.rate,
+        requests=options.requests,
+        options=options.option,
+    )
+    found = serve.serve(plan, workbench)
+    if options.json:
+        Console().print_json(data=serve.to_json(plan, found))
+    else:
+        serve.print_observations(plan, found, _wide())
+    if options.plot:
+        serve.save_plot(found, options.plot)
+    return 0
+
+
+def _compare(options: argparse.Namespace, workbench: Workbench) -> int:
+    from bench.serving.compare import ComparePlan, compare
+
+    plan = ComparePlan(
+        corpus=options.corpus,
+        concurrency=options.concurrency,
+        requests=options.requests,
+        rounds=options.rounds,
+        openai_urls=options.openai,
+    )
+    report = compare(plan, workbench)
+    _print(report, options)
+    return 0 if report.holds else 1
+
+
+def _scaling(options: argparse.Namespace, workbench: Workbench) -> int:
+    from bench.serving import scaling
+
+    series = scaling.scaling(workbench)
+    if options.json:
+        Console().print_json(data=scaling.to_json(series))
+    else:
+        scaling.print_series(series, _wide())
+    if options.plot:
+        scaling.save_plot(series, options.plot)
+    return 0
+
+
+def _print(report: Report, options: argparse.Namespace) -> None:
+    if options.json:
+        Console().print_json(data=report.to_json())
+    else:
+        print_report(report, _wide())
+
+
+def _wide() -> Console:
+    return Console(width=max(Console().width, 100))
+
+
 def _parser() -> argparse.ArgumentParser:
     listing = "\n".join(f"  {name:20} {what}" for name, what in SHOWS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure what the project claims. Exit code 1 where a floor does not hold.",
-        epilog=f"figures:\n{listing}\n  {'all':20} each of them",
+        epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
     shows = commands.add_parser(
         "shows",
         help="measure one claim, or all",
-        epilog=parser.epilog,
+        epilog=f"figures:\n{listing}\n  {'all':20} each of them",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     shows.add_argument("name", choices=[*SHOWS, "all"], metavar="NAME", help="one of the figures below")
-    shows.add_argument("--json", action="store_true", help="print JSON")
-    shows.add_argument("--bundle", type=Path, default=Path("artifacts/vcemo-whisper-zh"), help="default %(default)s")
-    shows.add_argument(
+    serve = commands.add_parser("serve", help="drive our service with real recordings")
+    serve.add_argument("--corpus", default="casia", help="whose recordings (default %(default)s)")
+    serve.add_argument(
+        "--concurrency", type=_at_least_one, nargs="*", default=[1, 4, 16], help="callers at a time (default 1 4 16)"
+    )
+    serve.add_argument(
+        "--rate", type=float, nargs="*", default=[], help="arrivals a second that do not wait for each other (Poisson)"
+    )
+    serve.add_argument("--requests", type=_at_least_one, default=96, help="of each level (default %(default)s)")
+    serve.add_argument("--option", nargs="*", default=[], help="options of the service, as in --option=--threads=1")
+    compare = commands.add_parser("compare", help="our service beside what a user would run otherwise, in turn")
+    compare.add_argument("--corpus", default="casia", help="whose recordings (default %(default)s)")
+    compare.add_argument("--concurrency", type=_at_least_one, default=16, help="callers (default %(default)s)")
+    compare.add_argument("--requests", type=_at_least_one, default=48, help="of each round (default %(default)s)")
+    compare.add_argument("--rounds", type=_at_least_one, default=5, help="turns of each (default %(default)s)")
+    compare.add_argument(
+        "--openai", nargs="*", default=[], metavar="URL", help="OpenAI-compatible transcription servers that run"
+    )
+    scaling = commands.add_parser("scaling", help="cost over utterance length, callers, recording length, threads")
+    for drawn in (serve, scaling):
+        drawn.add_argument("--plot", type=Path, metavar="FILE", help="save a plot")
+    for each in (shows, serve, compare, scaling):
+        _add_places(each)
+    return parser
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--bundle", type=Path, default=Path("artifacts/vcemo-whisper-zh"), help="default %(default)s")
+    parser.add_argument(
         "--data",
         type=Path,
         default=Path(os.environ.get("VCEMO_DATA", "../shared/data")),
         help="folder of the corpora (now %(default)s)",
     )
-    shows.add_argument("--cache", type=Path, default=default_cache(), help="cache folder (now %(default)s)")
-    return parser
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="cache folder (now %(default)s)")
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with the machine they were measured on."""
-        return asdict(self) | {"holds": self.holds, "machine": _machine()}
+        return asdict(self) | {"holds": self.holds, "machine": machine()}
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -75,7 +75,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(f"{side}: {setting}", highlight=False, markup=False)
     for remark in report.remarks:
         console.print(remark, highlight=False, markup=False)
-    console.print(f"machine: {_machine()}", highlight=False, markup=False)
+    console.print(f"machine: {machine()}", highlight=False, markup=False)
 
 
 def _number(value: float) -> str:
@@ -84,5 +84,6 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.0f}"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Name what was measured on."""
     return f"{usable_processors()} processors, {platform.machine()}, Python {platform.python_version()}"

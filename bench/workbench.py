@@ -74,7 +74,7 @@ def running_service(
     Raises:
         RuntimeError: it ended, or was not ready in time.
     """
-    port = _free_port()
+    port = free_port()
     command = [python, "-m", "service", "--port", str(port), "--bundle", str(bundle.resolve())]
     command += ["--cache", str(cache.resolve())]
     with subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:  # noqa: S603
@@ -103,7 +103,8 @@ def probabilities_of(answers: Sequence[dict[str, Any]]) -> list[dict[str, float]
     return [answer["probabilities"] for answer in answers if answer["probabilities"] is not None]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -136,23 +136,29 @@ class FeatureExtractor:
         self._words = words
         self._sentence = sentence
 
-    def of_speech(self, samples: Array, transcript: Transcript) -> Features:
+    def lower_layers(self, samples: Array) -> Array | None:
+        """States (steps, d) of the lower layers for one utterance (samples,), None where none are read."""
+        return self._lower_layers.encode(samples) if self._lower_layers is not None else None
+
+    def of_speech(self, samples: Array, transcript: Transcript, lower_layers: Array | None = None) -> Features:
         """Features of one transcribed utterance (samples,).
 
         Text that cannot be trusted, or in a language that no text was trained on, counts for nothing.
+        lower_layers: what :meth:`lower_layers` gave, where it was asked already.
         """
         counts = transcript.status == "ok" and transcript.language == self.config.speech.language
-        sound = self.of_sound(samples, transcript.states)
+        sound = self.of_sound(samples, transcript.states, lower_layers)
         return sound.with_text_of(self.of_text(transcript.text) if counts and transcript.text.strip() else None)
 
-    def of_sound(self, samples: Array, last_layer: Array | None) -> Features:
+    def of_sound(self, samples: Array, last_layer: Array | None, lower_layers: Array | None = None) -> Features:
         """Features of one utterance (samples,) without its words.
 
         last_layer: the recogniser's states (steps, d); may be None where the configuration does not read them.
         """
         read = [last_layer] if self.config.reads_last_layer and last_layer is not None else []
-        if self._lower_layers is not None:
-            read.append(self._lower_layers.encode(samples))
+        lower = self.lower_layers(samples) if lower_layers is None else lower_layers
+        if lower is not None:
+            read.append(lower)
         return Features(mel=log_mel(samples, config=self.config.mel), states=np.concatenate(read, axis=1))
 
     def of_text(self, text: str) -> Features:

@@ -170,9 +170,18 @@ class EmotionRecognizer:
         """Transcribe utterances (samples,) of any length."""
         return self._speech.transcribe(utterances)
 
-    def features(self, samples: Array, transcript: Transcript) -> Features:
-        """Compute what the network sees of one utterance (samples,)."""
-        return self._features.of_speech(samples, transcript)
+    @property
+    def reads_lower_layers(self) -> bool:
+        """Whether the bundle reads layers of Whisper besides the last: see :meth:`lower_layers`."""
+        return bool(self.bundle.facts.features.lower_layers.layers)
+
+    def lower_layers(self, samples: Array) -> Array | None:
+        """Compute the lower layers of one utterance (samples,), which need no transcript; None where none are read."""
+        return self._features.lower_layers(samples)
+
+    def features(self, samples: Array, transcript: Transcript, lower_layers: Array | None = None) -> Features:
+        """Compute what the network sees of one utterance (samples,); lower_layers: where they are known already."""
+        return self._features.of_speech(samples, transcript, lower_layers)
 
     def classify(self, batch: Sequence[Features]) -> list[Array]:
         """Return calibrated probabilities (labels,) for each of a batch."""

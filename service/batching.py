@@ -41,6 +41,8 @@ class BatchFacts:
     stage: str
     size: int
     seconds: float
+    cpu_seconds: float
+    """Of the worker's own thread: what an engine computes in threads of its own is not in it."""
     queue_seconds: tuple[float, ...]
 
 
@@ -180,7 +182,7 @@ class Batcher(Generic[Item, Result]):
         batch = self._take()
         if batch is None:
             return False
-        begun = time.monotonic()
+        begun, cpu_begun = time.monotonic(), time.thread_time()
         for entry, outcome in zip(batch, self._outcomes(batch), strict=True):
             entry.settle(outcome)
         with self._changed:
@@ -189,6 +191,7 @@ class Batcher(Generic[Item, Result]):
             stage=self.name,
             size=len(batch),
             seconds=time.monotonic() - begun,
+            cpu_seconds=time.thread_time() - cpu_begun,
             queue_seconds=tuple(begun - entry.queued for entry in batch),
         )
         try:

@@ -31,6 +31,8 @@ class Metrics:
         self._queue_seconds = self._histogram("queue_wait_seconds", about, _STAGE_SECONDS, "stage")
         self._batch_size = self._histogram("batch_size", "Items in a batch", _BATCH_SIZES, "stage")
         self._batch_seconds = self._histogram("batch_seconds", "Work on a batch", _STAGE_SECONDS, "stage")
+        about = "Processor time of a stage's own threads; what Whisper computes is not in it"
+        self._stage_cpu_seconds = self._counter("stage_cpu_seconds", about, "stage")
         self._queue_depth = self._gauge("queue_depth", "Items that wait", "stage")
         self._utterances = self._counter("utterances", "Utterances by transcript status", "status")
         self._emotions = self._counter("emotions", "Recordings by emotion, none on silence", "emotion")
@@ -59,6 +61,7 @@ class Metrics:
         """Count a batch; called from worker threads."""
         self._batch_size.labels(batch.stage).observe(batch.size)
         self._batch_seconds.labels(batch.stage).observe(batch.seconds)
+        self._stage_cpu_seconds.labels(batch.stage).inc(batch.cpu_seconds)
         for seconds in batch.queue_seconds:
             self._queue_seconds.labels(batch.stage).observe(seconds)
 

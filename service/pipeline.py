@@ -1,5 +1,6 @@
 """The stages joined: utterances of many requests share the batches of recognition and fusion."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,10 +26,14 @@ _MAX_FEATURE_WORKERS: Final = 4
 class _Heard:
     utterance: Utterance
     transcript: Transcript
+    lower_layers: Array | None
 
 
 class Pipeline:
-    """decode -> vad -> asr -> features -> fusion, each a bounded stage with threads of its own."""
+    """decode -> vad -> asr -> features -> fusion, each a bounded stage with threads of its own.
+
+    Bundles that read lower layers of Whisper have a stage for them beside asr: neither waits for the other.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,11 @@ class Pipeline:
             workers=recognizer.speech_workers,
             on_batch=on_batch,
         )
+        self._lower_layers: Batcher[Array, Array | None] | None = None
+        if recognizer.reads_lower_layers:
+            self._lower_layers = self._alone(
+                "lower_layers", recognizer.lower_layers, max_queue=utterances, workers=recognizer.speech_workers
+            )
         # Who has passed recognition is let through: all that may be under way fits.
         backlog = utterances + requests * settings.max_utterances
         extractors = min(threads, _MAX_FEATURE_WORKERS)
@@ -69,7 +79,8 @@ class Pipeline:
     @property
     def stages(self) -> tuple[Batcher[Any, Any], ...]:
         """The stages in the order that a request passes them."""
-        return (self._decode, self._vad, self._asr, self._features, self._fusion)
+        beside = (self._lower_layers,) if self._lower_layers is not None else ()
+        return (self._decode, self._vad, self._asr, *beside, self._features, self._fusion)
 
     async def recognize(self, upload: bytes, *, budget: Budget) -> Recognition:
         """Go the whole way for one recording.
@@ -83,8 +94,14 @@ class Pipeline:
         del upload  # up to max_upload_bytes that nobody reads again
         (utterances,) = clock.lap("vad", await self._vad.submit_many([recording], budget=budget))
         samples = [utterance.samples for utterance in utterances]
-        transcripts = clock.lap("asr", await self._asr.submit_many(samples, budget=budget))
-        heard = [_Heard(utterance=one, transcript=two) for one, two in zip(utterances, transcripts, strict=True)]
+        transcribed, encoded = await self._heard(samples, budget=budget)
+        both: list[Done[Any]] = [*transcribed, *encoded]
+        clock.lap("asr", both)
+        lower_layers = [done.value for done in encoded] or [None] * len(samples)
+        heard = [
+            _Heard(utterance=utterance, transcript=done.value, lower_layers=lower)
+            for utterance, done, lower in zip(utterances, transcribed, lower_layers, strict=True)
+        ]
         spoken = [index for index, one in enumerate(heard) if one.transcript.status != "no_speech"]
         features = clock.lap(
             "features", await self._features.submit_many([heard[index] for index in spoken], budget=budget)
@@ -96,6 +113,20 @@ class Pipeline:
             for index, one in enumerate(heard)
         ]
         return self._recognizer.summarise(recording, judged, timings_ms=clock.timings_ms())
+
+    async def _heard(
+        self, samples: Sequence[Array], *, budget: Budget
+    ) -> tuple[list[Done[Transcript]], list[Done[Array | None]]]:
+        """Transcribe, and compute the lower layers meanwhile where they are read."""
+        if self._lower_layers is None:
+            return await self._asr.submit_many(samples, budget=budget), []
+        lower_layers = asyncio.ensure_future(self._lower_layers.submit_many(samples, budget=budget))
+        try:
+            return await self._asr.submit_many(samples, budget=budget), await lower_layers
+        finally:
+            # Where recognition was refused nobody reads them; withdrawn, they are not begun.
+            lower_layers.cancel()
+            await asyncio.wait({lower_layers})
 
     def close(self, *, drain_seconds: float = 0.0) -> None:
         """Finish what is under way within ``drain_seconds``, first stage first, and refuse the rest."""
@@ -128,7 +159,7 @@ class Pipeline:
         return self._recognizer.utterances(recording, max_utterances=self._settings.max_utterances)
 
     def _features_of(self, heard: _Heard) -> Features:
-        return self._recognizer.features(heard.utterance.samples, heard.transcript)
+        return self._recognizer.features(heard.utterance.samples, heard.transcript, heard.lower_layers)
 
 
 class _StageClock:

@@ -1,0 +1,1 @@
+"""Servers driven with real recordings: ours, and what a user would run otherwise."""

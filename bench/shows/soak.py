@@ -1,0 +1,38 @@
+"""Thousands of requests on one process: resident memory, open files, threads."""
+
+import asyncio
+
+from bench.figures import Figure, Report
+from bench.serving.corpus import recordings
+from bench.serving.load import closed_loop, send_predict
+from bench.serving.server import service_command, started
+from bench.workbench import Workbench
+
+_WARM_UP, _REQUESTS, _CALLERS = 500, 5_000, 16
+
+
+def measure(workbench: Workbench) -> Report:
+    """Warm up, count, post on, and count again."""
+    clips = recordings(workbench, "casia", number=_WARM_UP + _REQUESTS)
+    command = service_command(workbench.bundle, workbench.cache)
+    with started("ours", command, ready_path="/health/ready") as server:
+        asyncio.run(closed_loop(server.url, clips[:_WARM_UP], send=send_predict, concurrency=_CALLERS))
+        before = server.usage()
+        load = asyncio.run(closed_loop(server.url, clips[_WARM_UP:], send=send_predict, concurrency=_CALLERS))
+        after = server.usage()
+    return Report(
+        title=f"{_REQUESTS} requests after {_WARM_UP} to warm up, {_CALLERS} at a time",
+        figures=[
+            Figure(name="resident memory, GB", value=after.rss_bytes / 1e9, floor=1.3, better="lower"),
+            Figure(
+                name="resident memory, grown by a share of",
+                value=after.rss_bytes / before.rss_bytes - 1,
+                floor=0.03,
+                better="lower",
+            ),
+            Figure(name="open files more", value=after.open_files - before.open_files, floor=2, better="lower"),
+            Figure(name="threads more", value=after.threads - before.threads, floor=2, better="lower"),
+            Figure(name="answers that were not 200", value=len(load.answers) - len(load.good), floor=0, better="lower"),
+            Figure(name="answers a second", value=load.throughput),
+        ],
+    )
