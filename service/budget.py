@@ -1,6 +1,7 @@
 """How long, and for whom, a request may still be worked on."""
 
 import asyncio
+import copy
 import time
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
@@ -27,6 +28,12 @@ class Budget:
     def cancel(self) -> None:
         """Nobody waits any more: whatever has not begun is not begun."""
         self._is_cancelled = True
+
+    def forked(self) -> "Budget":
+        """Return one with the same deadline that is cancelled by itself."""
+        other = copy.copy(self)
+        other._is_cancelled = False
+        return other
 
     def check(self) -> None:
         """Return if work may go on.

@@ -91,7 +91,7 @@ class ExchangeMiddleware:
 
     def _record(self, exchange: Exchange, scope: MutableMapping[str, Any], *, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        self._metrics.request_ended(route=route, code=exchange.code, seconds=seconds)
+        self._metrics.request_ended(route=route, code=exchange.code, seconds=seconds, request_id=exchange.request_id)
         level = logging.INFO
         if route in _QUIET_ROUTES:
             level = logging.DEBUG

@@ -12,7 +12,8 @@ from model.assets import AssetStore
 from model.bundle import NETWORK_FILE, sha256_of
 from model.errors import NotReady, Overloaded
 from model.processors import usable_processors
-from model.recognizer import EmotionRecognizer
+from model.recognizer import EmotionRecognizer, Recognition
+from service.duplicates import Duplicates
 from service.metrics import Metrics
 from service.pipeline import Pipeline
 from service.settings import Settings
@@ -29,6 +30,7 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.recognizer = recognizer
+        self.duplicates: Duplicates[Recognition] = Duplicates(on_joined=self.metrics.duplicates.inc)
         self._pipeline: Pipeline | None = None
         self._loading: asyncio.Task[None] | None = None
         self._is_draining = False

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from model.bundle import BundleFacts
 from model.recognizer import Recognition
+from model.speech import SpeechConfig
 from service.batching import BatchFacts
 
 _REQUEST_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
@@ -40,7 +41,13 @@ class Metrics:
         self._speech_seconds = self._counter("speech_seconds", "Speech judged, in seconds")
         about = "Time spent by length of recording"
         self._real_time_factor = self._histogram("real_time_factor", about, _REAL_TIME_FACTORS)
+        about = "Recordings that joined the same one, uploaded by another caller and still under way"
+        self.duplicates = self._counter("duplicate_uploads", about)
         self._fallbacks = self._counter("asr_fallbacks", "Utterances recognised a second time")
+        self._tokens = self._counter("asr_tokens", "Tokens that recognition wrote")
+        about = "Seconds that Whisper's encoder was given: speech, its padding and the tail behind it"
+        self._encoded_seconds = self._counter("asr_encoded_seconds", about)
+        self._speech_config = SpeechConfig()
         facts = ("name", "version", "asr", "git_commit")
         self._bundle = self._gauge("bundle_info", "The bundle that is served", *facts)
 
@@ -50,12 +57,14 @@ class Metrics:
 
     def bundle_loaded(self, facts: BundleFacts) -> None:
         """Name the bundle."""
+        self._speech_config = facts.features.speech
         self._bundle.labels(facts.name, facts.version, facts.features.speech.asset, facts.git_commit).set(1)
 
-    def request_ended(self, *, route: str, code: str, seconds: float) -> None:
-        """Count an answer."""
-        self._requests.labels(route, code).inc()
-        self._request_seconds.labels(route).observe(seconds)
+    def request_ended(self, *, route: str, code: str, seconds: float, request_id: str) -> None:
+        """Count an answer; its id is the example of how long such answers took, for who asks in OpenMetrics."""
+        example = {"request_id": request_id}
+        self._requests.labels(route, code).inc(exemplar=example)
+        self._request_seconds.labels(route).observe(seconds, exemplar=example)
 
     def batch_ended(self, batch: BatchFacts) -> None:
         """Count a batch; called from worker threads."""
@@ -73,6 +82,9 @@ class Metrics:
         for segment in recognition.segments:
             self._utterances.labels(segment.transcript.status).inc()
             self._fallbacks.inc(segment.transcript.fell_back)
+            self._tokens.inc(segment.transcript.num_tokens)
+            bucket = self._speech_config.bucket(segment.utterance.seconds)
+            self._encoded_seconds.inc(self._speech_config.padded_seconds(bucket))
         self._emotions.labels(recognition.emotion or "none").inc()
         audio_seconds = recognition.recording.duration_ms / 1000
         self._audio_seconds.inc(audio_seconds)

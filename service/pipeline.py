@@ -82,7 +82,7 @@ class Pipeline:
         beside = (self._lower_layers,) if self._lower_layers is not None else ()
         return (self._decode, self._vad, self._asr, *beside, self._features, self._fusion)
 
-    async def recognize(self, upload: bytes, *, budget: Budget) -> Recognition:
+    async def recognize(self, upload: bytes, budget: Budget) -> Recognition:
         """Go the whole way for one recording.
 
         Raises:

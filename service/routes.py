@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
 from model.errors import (
@@ -109,7 +109,7 @@ async def predict(request: Request) -> Response:
         budget = Budget(settings.request_timeout_seconds)
         upload = await budget.bound(read_upload(request, max_bytes=settings.max_upload_bytes))
         exchange.facts["upload_bytes"] = len(upload)
-        work = pipeline.recognize(upload, budget=budget)
+        work = service.duplicates.once(upload, pipeline.recognize, budget=budget)
         del upload  # the pipeline lets go of it once it is decoded
         recognition = await budget.bound_while(_disconnected(request), work)
     service.metrics.recording_answered(recognition)
@@ -144,8 +144,9 @@ async def ready(request: Request) -> Health:
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Everything that is counted, for Prometheus."""
-    return Response(generate_latest(_service_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    """Everything that is counted, for Prometheus; in OpenMetrics, where asked for, with request ids as examples."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(_service_of(request).metrics.registry), media_type=media_type)
 
 
 @router.get("/v1/model", responses=documented(NotReady("the service is not ready: loading", value="loading")))

@@ -12,9 +12,10 @@ import pytest
 
 from model.assets import AssetStore
 from model.audio import decode_audio
-from model.bundle import Bundle
+from model.bundle import LOWER_LAYERS_FILE, Bundle
 from model.errors import AssetMissing
 from model.features import FeatureConfig, FeatureExtractor
+from model.lower_layers import load_lower_layers
 from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
 from model.sentence import E5Encoder
@@ -76,11 +77,14 @@ def feature_extractor(word_vectors: WordVectors, sentence_encoder: E5Encoder) ->
 
 @pytest.fixture(scope="session")
 def recognizer(
-    bundle: Bundle, speech_recognizer: SpeechRecognizer, feature_extractor: FeatureExtractor
+    bundle: Bundle, speech_recognizer: SpeechRecognizer, word_vectors: WordVectors, sentence_encoder: E5Encoder
 ) -> EmotionRecognizer:
     """The committed bundle and its parts, warm; the tests of the service use this one as well."""
-    assert bundle.facts.features == FEATURES, "the committed bundle was trained with other features: train it again"
-    joined = EmotionRecognizer(bundle, speech=speech_recognizer, features=feature_extractor)
+    config = bundle.facts.features
+    assert config.speech == FEATURES.speech, "the committed bundle was trained with another ear: train it again"
+    lower_layers = load_lower_layers(bundle.directory / LOWER_LAYERS_FILE, config.lower_layers)
+    features = FeatureExtractor(config, words=word_vectors, sentence=sentence_encoder, lower_layers=lower_layers)
+    joined = EmotionRecognizer(bundle, speech=speech_recognizer, features=features)
     joined.warm_up()
     return joined
 

@@ -32,6 +32,7 @@ def drawn_features(
     words: int = 4,
     shift: float = 0.0,
     known_speaker: bool = False,
+    config: FeatureConfig = FEATURES,
 ) -> Features:
     """Draw every modality; the text is left out where ``words`` is zero, the sound where ``frames`` is.
 
@@ -43,14 +44,14 @@ def drawn_features(
 
     drawn = Features(
         mel=normal(frames, FEATURES.mel.num_mels) if frames else None,
-        states=normal(steps, FEATURES.state_dimension) if frames else None,
+        states=normal(steps, config.step_dimension) if frames else None,
         words=normal(words, FEATURES.words.dimension) if words else None,
         sentence=normal(FEATURES.sentence.dimension) if words else None,
         ngrams=drawn_ngrams(generator, number=3 * words) if words else None,
     )
     if known_speaker:
         heard = SpeakerStatistics.of(
-            mel=normal(300, FEATURES.mel.num_mels) * 2 + 1, states=normal(40, FEATURES.state_dimension) * 2 + 1
+            mel=normal(300, FEATURES.mel.num_mels) * 2 + 1, states=normal(40, config.step_dimension) * 2 + 1
         )
         return replace(drawn, speaker=heard)
     return drawn
@@ -63,14 +64,14 @@ def drawn_ngrams(generator: np.random.Generator, *, number: int) -> Ngrams:
     )
 
 
-def features_of_every_kind(generator: np.random.Generator) -> list[Features]:
+def features_of_every_kind(generator: np.random.Generator, config: FeatureConfig = FEATURES) -> list[Features]:
     """Draw several lengths, longer and shorter than the fusion's steps, each modality missing, and speakers known."""
     return [
-        drawn_features(generator, frames=1, steps=1, words=1),
-        drawn_features(generator, frames=37, steps=5, words=3, known_speaker=True),
-        drawn_features(generator, frames=90, steps=23, words=90),
-        drawn_features(generator, frames=50, steps=12, words=0, known_speaker=True),
-        drawn_features(generator, frames=0, words=7),
+        drawn_features(generator, frames=1, steps=1, words=1, config=config),
+        drawn_features(generator, frames=37, steps=5, words=3, known_speaker=True, config=config),
+        drawn_features(generator, frames=90, steps=23, words=90, config=config),
+        drawn_features(generator, frames=50, steps=12, words=0, known_speaker=True, config=config),
+        drawn_features(generator, frames=0, words=7, config=config),
     ]
 
 

@@ -241,6 +241,36 @@ def test_a_request_shows_in_the_metrics(server: Running, speech: bytes) -> None:
     assert 'vcemo_bundle_info{asr="whisper-base"' in text
 
 
+def test_what_recognition_cost_shows_in_the_metrics(server: Running, speech: bytes) -> None:
+    names = ("vcemo_asr_tokens_total", "vcemo_asr_encoded_seconds_total", "vcemo_speech_seconds_total")
+    before = [server.metric(name) for name in names]
+    answer_to(server.predict(speech))
+    tokens, encoded, spoken = (server.metric(name) - old for name, old in zip(names, before, strict=True))
+    assert tokens > 0
+    assert encoded > spoken > 0
+    assert server.metric('vcemo_stage_cpu_seconds_total{stage="decode"}') > 0
+
+
+def test_a_scraper_that_reads_open_metrics_sees_an_example_of_a_request(server: Running, speech: bytes) -> None:
+    answer_to(server.predict(speech, **{"X-Request-ID": "seen-in-the-metrics"}))
+    answer = server.client.get("/metrics", headers={"Accept": "application/openmetrics-text"})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert '# {request_id="seen-in-the-metrics"}' in answer.text
+    assert "seen-in-the-metrics" not in server.client.get("/metrics").text
+
+
+def test_the_same_recording_uploaded_by_many_at_once_is_worked_on_once(server: Running, speech: bytes) -> None:
+    joined, worked = "vcemo_duplicate_uploads_total", 'vcemo_batch_size_sum{stage="decode"}'
+    before = server.metric(joined), server.metric(worked)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: answer_to(server.predict(speech)), range(4)))
+    assert all(answer["probabilities"] == answers[0]["probabilities"] for answer in answers)
+    assert len({answer["request_id"] for answer in answers}) == 4
+    more_joined, more_worked = server.metric(joined) - before[0], server.metric(worked) - before[1]
+    assert more_joined >= 1
+    assert more_joined + more_worked == 4
+
+
 def test_paths_that_do_not_exist_are_one_label_in_the_metrics(server: Running) -> None:
     for number in range(3):
         server.client.get(f"/scan/{number}")
