@@ -10,12 +10,13 @@ from starlette.exceptions import HTTPException
 
 from model.errors import VcemoError
 from model.recognizer import EmotionRecognizer
-from service.exchange import ExchangeMiddleware, answer_problem
+from service.exchange import QUIET_ROUTES, ExchangeMiddleware, answer_problem
 from service.lifecycle import Service
 from service.problems import ProblemResponse
 from service.routes import router
 from service.schemas import SCHEMA_VERSION
 from service.settings import Settings
+from service.traces import telemetry
 
 
 def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) -> FastAPI:
@@ -33,6 +34,7 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
         summary="Mandarin speech emotion recognition",
         version=SCHEMA_VERSION,
         lifespan=lifespan,
+        telemetry=telemetry(QUIET_ROUTES),
     )
     app.state.service = service
     app.add_middleware(ExchangeMiddleware, metrics=service.metrics)

@@ -17,6 +17,7 @@ from model.errors import NotReady
 from service.logs import stack_of
 from service.metrics import Metrics
 from service.problems import ProblemResponse, problem_response
+from service.traces import tell_span
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,8 @@ HEADER: Final = "X-Request-ID"
 
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _LINGER_SECONDS: Final = 2.0
-_QUIET_ROUTES: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
+QUIET_ROUTES: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""What machines ask all the time: logged at debug, without a span."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,6 +53,7 @@ def answer_problem(request: Request, error: Exception) -> ProblemResponse:
     exchange = exchange_of(request)
     response = problem_response(error, request_id=exchange.request_id)
     exchange.code = response.problem.code
+    tell_span(code=exchange.code)
     if response.status_code == 500:
         logger.error("unexpected error", extra={"facts": {"request_id": exchange.request_id, "stack": stack_of(error)}})
     return response
@@ -70,6 +73,7 @@ class ExchangeMiddleware:
             return
         exchange = _begun(Headers(scope=scope))
         scope.setdefault("state", {})["exchange"] = exchange
+        tell_span(request_id=exchange.request_id)
         listen, speak = _counted(receive, exchange), _identified(receive, send, exchange)
         started = time.monotonic()
         try:
@@ -93,7 +97,7 @@ class ExchangeMiddleware:
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.request_ended(route=route, code=exchange.code, seconds=seconds, request_id=exchange.request_id)
         level = logging.INFO
-        if route in _QUIET_ROUTES:
+        if route in QUIET_ROUTES:
             level = logging.DEBUG
         elif exchange.status == 500:
             level = logging.ERROR

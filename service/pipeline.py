@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -14,6 +15,7 @@ from model.speech import Transcript
 from service.batching import Batcher, BatchFacts, Done
 from service.budget import Budget
 from service.settings import Settings
+from service.traces import stage_span
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -90,23 +92,18 @@ class Pipeline:
             ServingError: a queue is full, the caller is gone or out of time, or a stage failed.
         """
         clock = _StageClock()
-        (recording,) = clock.lap("decode", await self._decode.submit_many([upload], budget=budget))
+        with clock.stage("decode", 1):
+            (recording,) = clock.values(await self._decode.submit_many([upload], budget=budget))
         del upload  # up to max_upload_bytes that nobody reads again
-        (utterances,) = clock.lap("vad", await self._vad.submit_many([recording], budget=budget))
-        samples = [utterance.samples for utterance in utterances]
-        transcribed, encoded = await self._heard(samples, budget=budget)
-        both: list[Done[Any]] = [*transcribed, *encoded]
-        clock.lap("asr", both)
-        lower_layers = [done.value for done in encoded] or [None] * len(samples)
-        heard = [
-            _Heard(utterance=utterance, transcript=done.value, lower_layers=lower)
-            for utterance, done, lower in zip(utterances, transcribed, lower_layers, strict=True)
-        ]
+        with clock.stage("vad", 1):
+            (utterances,) = clock.values(await self._vad.submit_many([recording], budget=budget))
+        with clock.stage("asr", len(utterances)):
+            heard = await self._heard(utterances, clock, budget)
         spoken = [index for index, one in enumerate(heard) if one.transcript.status != "no_speech"]
-        features = clock.lap(
-            "features", await self._features.submit_many([heard[index] for index in spoken], budget=budget)
-        )
-        rows = clock.lap("fusion", await self._fusion.submit_many(features, budget=budget))
+        with clock.stage("features", len(spoken)):
+            features = clock.values(await self._features.submit_many([heard[k] for k in spoken], budget=budget))
+        with clock.stage("fusion", len(spoken)):
+            rows = clock.values(await self._fusion.submit_many(features, budget=budget))
         probabilities = dict(zip(spoken, rows, strict=True))
         judged = [
             JudgedUtterance(utterance=one.utterance, transcript=one.transcript, probabilities=probabilities.get(index))
@@ -114,19 +111,25 @@ class Pipeline:
         ]
         return self._recognizer.summarise(recording, judged, timings_ms=clock.timings_ms())
 
-    async def _heard(
-        self, samples: Sequence[Array], *, budget: Budget
-    ) -> tuple[list[Done[Transcript]], list[Done[Array | None]]]:
+    async def _heard(self, utterances: Sequence[Utterance], clock: "_StageClock", budget: Budget) -> list[_Heard]:
         """Transcribe, and compute the lower layers meanwhile where they are read."""
+        samples = [utterance.samples for utterance in utterances]
+        lower_layers: list[Array | None] = [None] * len(samples)
         if self._lower_layers is None:
-            return await self._asr.submit_many(samples, budget=budget), []
-        lower_layers = asyncio.ensure_future(self._lower_layers.submit_many(samples, budget=budget))
-        try:
-            return await self._asr.submit_many(samples, budget=budget), await lower_layers
-        finally:
-            # Where recognition was refused nobody reads them; withdrawn, they are not begun.
-            lower_layers.cancel()
-            await asyncio.wait({lower_layers})
+            transcripts = clock.values(await self._asr.submit_many(samples, budget=budget))
+        else:
+            beside = asyncio.ensure_future(self._lower_layers.submit_many(samples, budget=budget))
+            try:
+                transcripts = clock.values(await self._asr.submit_many(samples, budget=budget))
+                lower_layers = clock.values(await beside)
+            finally:
+                # Where recognition was refused nobody reads them; withdrawn, they are not begun.
+                beside.cancel()
+                await asyncio.wait({beside})
+        return [
+            _Heard(utterance=utterance, transcript=transcript, lower_layers=lower)
+            for utterance, transcript, lower in zip(utterances, transcripts, lower_layers, strict=True)
+        ]
 
     def close(self, *, drain_seconds: float = 0.0) -> None:
         """Finish what is under way within ``drain_seconds``, first stage first, and refuse the rest."""
@@ -167,16 +170,26 @@ class _StageClock:
 
     def __init__(self) -> None:
         self._start = self._last = time.monotonic()
+        self._spans: list[tuple[float, float]] = []
         self._work: dict[str, float] = {}
         self._queue = 0.0
 
-    def lap(self, stage: str, results: Sequence[Done[Result]]) -> list[Result]:
-        """Close a stage: the time in which any of the request's items was worked on is its work."""
-        now = time.monotonic()
-        work = min(_covered((done.started, done.ended) for done in results), now - self._last)
-        self._work[stage] = work
-        self._queue += now - self._last - work
-        self._last = now
+    @contextmanager
+    def stage(self, name: str, items: int) -> Iterator[None]:
+        """Cover a stage: the time in which any of the request's items was worked on is its work."""
+        self._spans = []
+        with stage_span(name, items=items) as span:
+            yield
+            now = time.monotonic()
+            work = min(_covered(self._spans), now - self._last)
+            self._work[name] = work
+            self._queue += now - self._last - work
+            self._last = now
+            span.set_attribute("vcemo.work_ms", work * 1000)
+
+    def values(self, results: Sequence[Done[Result]]) -> list[Result]:
+        """Return the results of workers, and remember when these were at work."""
+        self._spans += [(done.started, done.ended) for done in results]
         return [done.value for done in results]
 
     def timings_ms(self) -> Mapping[str, float]:

@@ -12,7 +12,9 @@ from model.errors import AssetError, VcemoError
 from service.app import create_app
 from service.lifecycle import Service
 from service.logs import configure_logging
+from service.schemas import SCHEMA_VERSION
 from service.settings import Settings
+from service.traces import start_tracing
 
 
 def serve(settings: Settings) -> int:
@@ -20,7 +22,10 @@ def serve(settings: Settings) -> int:
     configure_logging(level=settings.log_level, style=settings.log_format)
     app = create_app(settings)
     service: Service = app.state.service
+    end_tracing = start_tracing(settings.traces_endpoint, version=SCHEMA_VERSION) if settings.traces_endpoint else None
     _Server(app, settings).run()
+    if end_tracing is not None:
+        end_tracing()
     if service.failure is None:
         return 0
     if not isinstance(service.failure, VcemoError):

@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     """Least severe record that is written; probes are logged at debug."""
     log_format: Literal["json", "text"] = "text"
     """json: one object a line, for machines; text: for people, with a banner when ready."""
+    traces_endpoint: Annotated[str, Field(pattern=r"^$|^https?://")] = ""
+    """OpenTelemetry collector that spans are sent to, such as http://collector:4318/v1/traces; empty records none."""
     redact_transcript: bool = False
     """Answer with null in place of every transcript text."""
     channel_roles: Annotated[str, Field(pattern=r"^$|^[a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*$")] = ""
