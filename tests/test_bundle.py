@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from drawn_bundle import drawn_bundle
-from drawn_features import FEATURES, PRESETS, drawn_features, features_of_every_kind, small_network
+from drawn_features import PRESETS, drawn_features, features_of_every_kind, small_network
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +26,8 @@ from model.bundle import (
     sealed_files,
 )
 from model.errors import BundleChecksumMismatch, BundleInvalid, GoldenMismatch
+from model.network_config import NetworkConfig
+from training.experiment import load_experiment
 
 SEALED = (NETWORK_FILE, GOLDEN_FILE, GOLDEN_AUDIO_FILE, CARD_FILE)
 
@@ -62,8 +64,10 @@ def test_the_committed_bundle_seals_every_file(bundle: Bundle) -> None:
     assert set(SEALED) <= set(document["files"])
 
 
-def test_the_committed_bundle_was_trained_with_the_features_of_today(bundle: Bundle) -> None:
-    assert bundle.facts.features == FEATURES
+def test_the_committed_bundle_was_trained_by_the_committed_experiment(bundle: Bundle) -> None:
+    experiment = load_experiment("default")
+    assert bundle.facts.features == experiment.feature_config
+    assert NetworkConfig.from_json(bundle.facts.network) == experiment.network_config
 
 
 def test_facts_come_back_from_their_document(bundle: Bundle) -> None:
@@ -72,7 +76,7 @@ def test_facts_come_back_from_their_document(bundle: Bundle) -> None:
 
 
 def test_probabilities_add_up_to_one_and_do_not_depend_on_batch_mates(bundle: Bundle) -> None:
-    batch = features_of_every_kind(np.random.default_rng(0))
+    batch = features_of_every_kind(np.random.default_rng(0), bundle.facts.features)
     together = bundle.predict(batch)
     assert together.shape == (len(batch), len(bundle.facts.labels))
     np.testing.assert_allclose(together.sum(1), 1.0, atol=1e-5)
