@@ -18,6 +18,7 @@ from model.bundle import (
     FACTS_FILE,
     GOLDEN_AUDIO_FILE,
     GOLDEN_FILE,
+    LOWER_LAYERS_FILE,
     NETWORK_FILE,
     SCHEMA_VERSION,
     Bundle,
@@ -29,7 +30,7 @@ from model.errors import BundleChecksumMismatch, BundleInvalid, GoldenMismatch
 from model.network_config import NetworkConfig
 from training.experiment import load_experiment
 
-SEALED = (NETWORK_FILE, GOLDEN_FILE, GOLDEN_AUDIO_FILE, CARD_FILE)
+SEALED = (NETWORK_FILE, GOLDEN_FILE, GOLDEN_AUDIO_FILE, CARD_FILE, LOWER_LAYERS_FILE)
 
 
 @pytest.fixture
@@ -217,6 +218,6 @@ def test_a_higher_temperature_is_less_certain() -> None:
 
 
 def test_a_bundle_that_reads_lower_layers_must_seal_them(copied: Path) -> None:
-    rewrite_facts(copied, lambda document: document["features"].update(lower_layers={"layers": [2]}))
+    rewrite_facts(copied, lambda document: document["files"].pop(LOWER_LAYERS_FILE))
     with pytest.raises(BundleInvalid, match=r"seals no lower_layers\.onnx"):
         Bundle.load(copied)

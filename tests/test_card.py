@@ -131,3 +131,9 @@ def test_sections_are_set_apart_by_empty_lines(bundle: Bundle) -> None:
     assert len(headings) == 7
     assert all(lines[number - 1] == lines[number + 1] == "" for number in headings)
     assert "\n\n\n" not in "\n".join(lines)
+
+
+def test_the_card_names_whose_layers_travel_in_the_bundle(card: str, bundle: Bundle) -> None:
+    assert bundle.facts.features.lower_layers.layers == (2, 3, 4)
+    assert "`lower_layers.onnx` holds the first 4 layers" in card
+    assert "OpenAI, MIT licence" in card

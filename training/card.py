@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from model.bundle import BundleFacts
+from model.bundle import LOWER_LAYERS_FILE, BundleFacts
 from training.abstention import COVERAGE, Abstention
 from training.evaluation import Evaluation
 from training.evaluation_table import prose_lines, recall_by_emotion, recall_lines
@@ -25,10 +25,10 @@ _SELECTION: Final = """\
 
 Recipe choices were made on speakers of nEMO, RAVDESS and EmoDB that were left out (docs/experiments.md), so nEMO's own
 figures lean to the high side. That two networks on different layers are averaged was chosen by training on one CASIA
-speaker and testing on another. No speaker's own fold chose a setting for it, but they are not untouched: one change (the
-acoustic statistics are normalised and dropped out, and mel and states blanked together) followed a look at one seed on
-them; earlier recipes were preferred on them, and their figures had been seen; and the recogniser's settings were
-chosen by the error rate of its text on clips of each. This is said of the default recipe.
+speaker and testing on another. No speaker's own fold chose a setting for it, but they are not untouched: one change
+(the acoustic statistics are normalised and dropped out, and mel and states blanked together) followed a look at one
+seed on them; earlier recipes were preferred on them, and their figures had been seen; and the recogniser's settings
+were chosen by the error rate of its text on clips of each. This is said of the default recipe.
 """
 _LIMITS: Final = """\
 ## Limits
@@ -59,6 +59,7 @@ def model_card(
         *([] if evaluation.calibration is None else _abstention(evaluation.calibration.abstention)),
         _SELECTION,
         *_training_data(corpora, golden_licence),
+        *_parts_of_others(facts),
         _LIMITS,
     ]
     return "\n".join(lines)
@@ -127,6 +128,17 @@ def _abstention(found: Abstention) -> list[str]:
         "| coverage: share that is answered | risk: share of the answers that is wrong |",
         "|---|---|",
         *(f"| {coverage:.0%} | {short(risk)} |" for coverage, risk in found.curve),
+        "",
+    ]
+
+
+def _parts_of_others(facts: BundleFacts) -> list[str]:
+    if not facts.features.lower_layers.layers:
+        return []
+    depth = max(facts.features.lower_layers.layers)
+    return [
+        f"`{LOWER_LAYERS_FILE}` holds the first {depth} layers of the encoder of `{facts.features.speech.asset}`, as",
+        "published: Copyright (c) 2022 OpenAI, MIT licence.",
         "",
     ]
 
