@@ -76,15 +76,21 @@ def feature_extractor(word_vectors: WordVectors, sentence_encoder: E5Encoder) ->
 
 
 @pytest.fixture(scope="session")
+def bundle_extractor(bundle: Bundle, word_vectors: WordVectors, sentence_encoder: E5Encoder) -> FeatureExtractor:
+    """What the committed bundle reads."""
+    config = bundle.facts.features
+    lower_layers = load_lower_layers(bundle.directory / LOWER_LAYERS_FILE, config.lower_layers)
+    return FeatureExtractor(config, words=word_vectors, sentence=sentence_encoder, lower_layers=lower_layers)
+
+
+@pytest.fixture(scope="session")
 def recognizer(
-    bundle: Bundle, speech_recognizer: SpeechRecognizer, word_vectors: WordVectors, sentence_encoder: E5Encoder
+    bundle: Bundle, speech_recognizer: SpeechRecognizer, bundle_extractor: FeatureExtractor
 ) -> EmotionRecognizer:
     """The committed bundle and its parts, warm; the tests of the service use this one as well."""
-    config = bundle.facts.features
-    assert config.speech == FEATURES.speech, "the committed bundle was trained with another ear: train it again"
-    lower_layers = load_lower_layers(bundle.directory / LOWER_LAYERS_FILE, config.lower_layers)
-    features = FeatureExtractor(config, words=word_vectors, sentence=sentence_encoder, lower_layers=lower_layers)
-    joined = EmotionRecognizer(bundle, speech=speech_recognizer, features=features)
+    ear = bundle.facts.features.speech
+    assert ear == FEATURES.speech, "the committed bundle was trained with another ear: train it again"
+    joined = EmotionRecognizer(bundle, speech=speech_recognizer, features=bundle_extractor)
     joined.warm_up()
     return joined
 

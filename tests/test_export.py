@@ -95,7 +95,7 @@ def test_a_bundle_without_weights_for_torch_says_so(tmp_path: Path) -> None:
 @pytest.fixture
 def facts(bundle: Bundle) -> BundleFacts:
     network = small_network("whisper")
-    return replace(bundle.facts, name="new", network=network.config.to_json(), golden_audio={})
+    return replace(bundle.facts, name="new", features=FEATURES, network=network.config.to_json(), golden_audio={})
 
 
 @pytest.fixture

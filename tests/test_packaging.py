@@ -24,7 +24,9 @@ PACKAGES = ("service", "model", "training")
 LOCKS = ("base", "dev", "gpu")
 EXTRAS = ("training", "dev")
 MAKE_TARGETS = {"help", "serve", "test", "check", "train-tiny", "bench", "assets", "lock", "clean"}
-TORCH_IS_ALLOWED_IN = {"model/network.py", "model/attention.py", "model/encoders.py", "model/text_branch.py"}
+TORCH_IS_ALLOWED_IN = {
+    f"model/{room}.py" for room in ("network", "attention", "encoders", "text_branch", "sound_expert", "dropout")
+}
 
 
 @cache

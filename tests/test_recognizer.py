@@ -201,11 +201,11 @@ def test_a_compute_type_that_the_bundle_was_not_checked_under_is_refused(
 
 
 def test_another_answer_to_the_golden_recording_is_refused(
-    tmp_path: Path, speech_recognizer: SpeechRecognizer, feature_extractor: FeatureExtractor
+    tmp_path: Path, speech_recognizer: SpeechRecognizer, bundle_extractor: FeatureExtractor
 ) -> None:
     wrong = {emotion: float(emotion == "fear") for emotion in EMOTIONS}
     bundle = Bundle.load(spoilt(tmp_path, golden_audio={"int8": wrong}))
-    unproven = EmotionRecognizer(bundle, speech=speech_recognizer, features=feature_extractor)
+    unproven = EmotionRecognizer(bundle, speech=speech_recognizer, features=bundle_extractor)
     with pytest.raises(GoldenMismatch, match="the golden recording gives"):
         unproven.check_golden_audio()
 
