@@ -7,6 +7,7 @@ one, so that utterances of many requests share batches.
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -97,18 +98,18 @@ class EmotionRecognizer:
         _check_assets(bundle.facts, assets)
         config = bundle.facts.features
         speech_config = replace(config.speech, compute_type=compute_type or config.speech.compute_type)
-        speech = SpeechRecognizer(
-            assets.path(speech_config.asset), config=speech_config, threads=threads, device=device
-        )
-        features = FeatureExtractor(
-            config,
-            lower_layers=load_lower_layers(directory / LOWER_LAYERS_FILE, config.lower_layers, providers=providers),
-            words=WordVectors.load(assets.path(config.words.asset), config=config.words),
-            sentence=load_sentence_encoder(
-                config.sentence, folder=directory / SENTENCE_ENCODER_FOLDER, threads=threads
-            ),
-        )
-        return cls(bundle, speech=speech, features=features)
+        # Side by side: they wait for files, and compute outside of Python.
+        with ThreadPoolExecutor(max(2, threads)) as pool:
+            speech = pool.submit(
+                SpeechRecognizer, assets.path(speech_config.asset), config=speech_config, threads=threads, device=device
+            )
+            words = pool.submit(WordVectors.load, assets.path(config.words.asset), config=config.words)
+            sentence = pool.submit(
+                load_sentence_encoder, config.sentence, folder=directory / SENTENCE_ENCODER_FOLDER, threads=threads
+            )
+            lower_layers = load_lower_layers(directory / LOWER_LAYERS_FILE, config.lower_layers, providers=providers)
+        features = FeatureExtractor(config, lower_layers=lower_layers, words=words.result(), sentence=sentence.result())
+        return cls(bundle, speech=speech.result(), features=features)
 
     def check_golden_audio(self) -> float:
         """Recognise the bundle's recording; return the largest difference of a probability.
@@ -140,10 +141,12 @@ class EmotionRecognizer:
     def warm_up(self) -> None:
         """Run every stage once on a second of noise: librosa compiles its first mel, pools start."""
         noise = np.random.default_rng(0).normal(0, 0.05, 16_000).astype(np.float32)
-        find_utterances(_silent_recording(noise), config=self.bundle.facts.features.segment)
-        (transcript,) = self.transcribe_batch([noise])
+        with ThreadPoolExecutor(1) as pool:
+            beside = pool.submit(self._features.of_text, "预热")
+            find_utterances(_silent_recording(noise), config=self.bundle.facts.features.segment)
+            (transcript,) = self.transcribe_batch([noise])
+            beside.result()
         self.classify([self.features(noise, transcript)])
-        self._features.of_text("预热")
 
     @property
     def speech_workers(self) -> int:
