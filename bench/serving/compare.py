@@ -63,9 +63,8 @@ def compare(plan: ComparePlan, workbench: Workbench) -> Report:
         alone = _rounds(plan.rounds, rivals, drawn[: plan.alone_requests], concurrency=1, workbench=workbench)
     return Report(
         title=f"Throughput and latency on {plan.corpus}, against what a user would run otherwise",
-        figures=[*_throughput(busy), *_alone(alone), *_error_rates(busy)],
+        figures=[*_throughput(busy), *_alone(alone), *_error_rates(busy), *_failures(busy)],
         settings=_settings(plan, workers),
-        remarks=[_refusals(name, loads) for name, loads in busy.items() if any(_bad(load) for load in loads)],
     )
 
 
@@ -174,8 +173,12 @@ def _bad(load: Load) -> int:
     return len(load.answers) - len(load.good)
 
 
-def _refusals(name: str, loads: Sequence[Load]) -> str:
-    return f"{name}: {sum(map(_bad, loads))} of {sum(len(load.answers) for load in loads)} requests failed"
+def _failures(loads: Mapping[str, Sequence[Load]]) -> list[Figure]:
+    """Return how many requests failed: a rival that fails is slower than it is, and the ratios mean nothing."""
+    return [
+        Figure(name=f"requests that failed, {name}", value=sum(map(_bad, found)), floor=0, better="lower")
+        for name, found in loads.items()
+    ]
 
 
 def _settings(plan: ComparePlan, workers: Mapping[str, int]) -> dict[str, str]:

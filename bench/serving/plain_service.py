@@ -5,6 +5,7 @@ the encoder's states; this one keeps those that ``transcribe`` has computed, whe
 """
 
 import argparse
+import math
 import os
 import sys
 import threading
@@ -30,7 +31,7 @@ from training.export import network_of
 from training.inference import as_tensors
 
 THREADS: Final = 2
-_STATES_PER_SECOND: Final = 50
+_SAMPLES_PER_STATE: Final = 320
 
 
 class _KeepingStates(WhisperModel):  # type: ignore[misc]
@@ -84,7 +85,7 @@ def application(bundle_folder: Path, cache: Path, *, greedy: bool) -> FastAPI:
 
 def _transcript(text: str, states: Any, samples: Any, speech: Any) -> Transcript:
     """Average the states under the sound into steps, as the network reads them."""
-    real = states.reshape(-1, states.shape[-1])[: max(1, round(len(samples) / 16_000 * _STATES_PER_SECOND))]
+    real = states.reshape(-1, states.shape[-1])[: max(1, math.ceil(len(samples) / _SAMPLES_PER_STATE))]
     starts = np.arange(0, len(real), speech.states_per_step)
     counts = np.diff(np.append(starts, len(real)))
     return Transcript(

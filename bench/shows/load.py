@@ -45,6 +45,11 @@ def measure(workbench: Workbench) -> Report:
                 better="lower",
             ),
             Figure(
+                name="the same, lower layers counted in",
+                value=full.cpu_share_without_whisper + full.cpu_share("lower_layers"),
+                better="lower",
+            ),
+            Figure(
                 name="answers that were not 200",
                 value=sum(len(load.answers) - len(load.good) for load in (alone, full.load, half)),
                 floor=0,
