@@ -1,10 +1,7 @@
 """What every measurement needs: the bundle, the data, the pre-trained parts, a running service."""
 
 import json
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ import httpx
 import torch
 from rich.console import Console
 
+from bench.serving.server import service_command, started
 from model.assets import AssetStore
 from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
@@ -22,8 +20,6 @@ from training.corpora.catalog import corpus_named
 from training.corpora.manifest import Clip
 from training.experiment import Experiment
 from training.workshop import Workshop
-
-_START_SECONDS = 180.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,16 +70,12 @@ def running_service(
     Raises:
         RuntimeError: it ended, or was not ready in time.
     """
-    port = free_port()
-    command = [python, "-m", "service", "--port", str(port), "--bundle", str(bundle.resolve())]
-    command += ["--cache", str(cache.resolve())]
-    with subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:  # noqa: S603
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120.0) as client:
-                _wait_until_ready(client, process)
-                yield client
-        finally:
-            process.terminate()
+    command = service_command(bundle, cache, python=python)
+    with (
+        started("the service", command, ready_path="/health/ready", directory=directory) as server,
+        httpx.Client(base_url=server.url, timeout=120.0) as client,
+    ):
+        yield client
 
 
 def posted(client: httpx.Client, audio: bytes, *, name: str = "recording.wav") -> dict[str, Any]:
@@ -101,25 +93,3 @@ def posted(client: httpx.Client, audio: bytes, *, name: str = "recording.wav") -
 def probabilities_of(answers: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
     """Return the probabilities of answers that have some."""
     return [answer["probabilities"] for answer in answers if answer["probabilities"] is not None]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            assert process.stderr is not None
-            raise RuntimeError(f"the service ended with code {process.returncode}: {process.stderr.read().decode()}")
-        try:
-            if client.get("/health/ready").status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise RuntimeError(f"the service was not ready after {_START_SECONDS:.0f} s")

@@ -5,7 +5,6 @@ only, so the first few are run by ONNX Runtime, from the same weights, without a
 work. Every utterance is run by itself, so that nothing is padded and no answer depends on batch mates.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from model.encoder_states import averaged, num_states
 from model.errors import BundleInvalid
-from model.whisper_spectrum import HOP_SAMPLES, WhisperSpectrum
+from model.whisper_spectrum import WhisperSpectrum
 
 Array = npt.NDArray[np.float32]
 
-_SAMPLES_PER_STATE: Final = 2 * HOP_SAMPLES
 _MOST_STATES: Final = 1_500
 """Whisper's positions end after 30 s; a longer utterance is read in pieces of that length."""
 
@@ -79,20 +78,13 @@ class LowerLayers:
 
     def encode(self, samples: Array) -> Array:
         """Return the states (steps, dimension) of one utterance (samples,)."""
-        num_states = max(1, math.ceil(len(samples) / _SAMPLES_PER_STATE))
-        spectrum = self._spectrum(samples, 2 * num_states)
+        total = num_states(len(samples))
+        spectrum = self._spectrum(samples, 2 * total)
         pieces = [
             self._session.run(["states"], {"spectrum": spectrum[None, :, 2 * start : 2 * (start + _MOST_STATES)]})[0][0]
-            for start in range(0, num_states, _MOST_STATES)
+            for start in range(0, total, _MOST_STATES)
         ]
-        return self._steps(np.concatenate(pieces))
-
-    def _steps(self, states: Array) -> Array:
-        """Average the states (states, dimension) into steps (steps, dimension)."""
-        starts = np.arange(0, len(states), self.config.states_per_step)
-        counts = np.diff(np.append(starts, len(states)))
-        steps: Array = (np.add.reduceat(states, starts, axis=0) / counts[:, None]).astype(np.float32)
-        return steps
+        return averaged(np.concatenate(pieces), states_per_step=self.config.states_per_step)
 
 
 def load_lower_layers(

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from model.audio import SAMPLE_RATE_HZ
+from model.encoder_states import averaged, num_states
 from model.script import simplified
 from model.whisper_spectrum import HOP_SAMPLES, WhisperSpectrum
 
@@ -26,7 +27,6 @@ Array = npt.NDArray[np.float32]
 Result = TypeVar("Result")
 TranscriptStatus = Literal["ok", "no_speech", "low_confidence"]
 
-_SAMPLES_PER_STATE: Final = 2 * HOP_SAMPLES
 _WHISPER_SECONDS: Final = 30.0
 
 
@@ -257,12 +257,7 @@ class SpeechRecognizer:
 
     def _steps(self, states: Array, num_samples: int) -> Array:
         """Average the states (frames / 2, d_model) of the real samples into steps (steps, d_model)."""
-        num_states = min(len(states), max(1, math.ceil(num_samples / _SAMPLES_PER_STATE)))
-        starts = np.arange(0, num_states, self.config.states_per_step)
-        sums = np.add.reduceat(states[:num_states], starts, axis=0)
-        counts = np.diff(np.append(starts, num_states))
-        steps: Array = (sums / counts[:, None]).astype(np.float32)
-        return steps
+        return averaged(states[: num_states(num_samples)], states_per_step=self.config.states_per_step)
 
     def _transcript(self, result: _Decoded, states: Array, *, fell_back: bool) -> Transcript:
         status: TranscriptStatus = "ok" if self._is_trusted(result) else "low_confidence"

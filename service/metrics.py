@@ -32,7 +32,7 @@ class Metrics:
         self._queue_seconds = self._histogram("queue_wait_seconds", about, _STAGE_SECONDS, "stage")
         self._batch_size = self._histogram("batch_size", "Items in a batch", _BATCH_SIZES, "stage")
         self._batch_seconds = self._histogram("batch_seconds", "Work on a batch", _STAGE_SECONDS, "stage")
-        about = "Processor time of a stage's own threads; what Whisper computes is not in it"
+        about = "Processor time of a stage's own threads; what CTranslate2 computes in its own is not in it"
         self._stage_cpu_seconds = self._counter("stage_cpu_seconds", about, "stage")
         self._queue_depth = self._gauge("queue_depth", "Items that wait", "stage")
         self._utterances = self._counter("utterances", "Utterances by transcript status", "status")

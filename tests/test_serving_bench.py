@@ -8,7 +8,7 @@ from rich.console import Console
 from service_fixtures import BUNDLE, RECORDINGS
 
 from bench.__main__ import main
-from bench.serving.corpus import cut, joined, recordings, total_seconds
+from bench.serving.corpus import cut, joined, recordings
 from bench.serving.load import Load
 from bench.serving.observation import Observation
 from bench.serving.server import Usage
@@ -39,7 +39,7 @@ def test_recordings_are_drawn_alike_in_every_run_and_each_once_before_any_twice(
     first, again = (recordings(workbench, str(corpus), number=9) for _ in range(2))
     assert [one.name for one in first] == [one.name for one in again]
     assert len({one.name for one in first[:4]}) == 4
-    assert total_seconds(first[:1]) == pytest.approx(decode_audio(first[0].audio).duration_ms / 1000, abs=1e-3)
+    assert first[0].seconds == pytest.approx(decode_audio(first[0].audio).duration_ms / 1000, abs=1e-3)
 
 
 def test_a_joined_recording_has_the_asked_length_and_so_have_pieces(workbench: Workbench, corpus: Path) -> None:

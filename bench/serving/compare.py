@@ -47,7 +47,7 @@ class _Rival:
 
 
 def compare(plan: ComparePlan, workbench: Workbench) -> Report:
-    """Find each rival's best number of workers, then let all take turns; return ratios of medians over rounds."""
+    """Find each rival's best number of workers, then let all take turns; return medians of the rounds' ratios."""
     drawn = recordings(workbench, plan.corpus, number=plan.requests)
     with ExitStack() as stack:
         workers = {name: _best_workers(name, plan, drawn, workbench) for name in _FLOORS}

@@ -2,7 +2,6 @@
 
 import io
 import random
-from collections.abc import Sequence
 
 import numpy as np
 import soundfile
@@ -25,7 +24,12 @@ def recordings(workbench: Workbench, corpus: str, *, number: int, seed: int = 0)
 
 
 def joined(workbench: Workbench, corpus: str, *, seconds: float, pause_seconds: float = 1.0) -> Recorded:
-    """Join all clips of a corpus, repeated with pauses, to one recording of ``seconds``."""
+    """Return :func:`joined_samples` as one recording."""
+    return _as_wav(joined_samples(workbench, corpus, seconds=seconds, pause_seconds=pause_seconds))
+
+
+def joined_samples(workbench: Workbench, corpus: str, *, seconds: float, pause_seconds: float) -> Array:
+    """Join all clips of a corpus, repeated with pauses, to samples (samples,) of ``seconds``."""
     pause = np.zeros(round(pause_seconds * SAMPLE_RATE_HZ), dtype=np.float32)
     sounds = [decode_audio(clip.audio).samples[0] for clip in workbench.clips(corpus) if clip.audio is not None]
     parts: list[Array] = []
@@ -34,7 +38,7 @@ def joined(workbench: Workbench, corpus: str, *, seconds: float, pause_seconds: 
         for sound in sounds:
             parts += [sound, pause]
             length += len(sound) + len(pause)
-    return as_wav(np.concatenate(parts)[: round(seconds * SAMPLE_RATE_HZ)])
+    return np.concatenate(parts)[: round(seconds * SAMPLE_RATE_HZ)]
 
 
 def cut(workbench: Workbench, corpus: str, *, seconds: float, number: int) -> list[Recorded]:
@@ -45,19 +49,14 @@ def cut(workbench: Workbench, corpus: str, *, seconds: float, number: int) -> li
     while sum(map(len, whole)) < needed * number:
         whole += sounds
     samples = np.concatenate(whole)
-    return [as_wav(samples[index * needed : (index + 1) * needed]) for index in range(number)]
+    return [_as_wav(samples[index * needed : (index + 1) * needed]) for index in range(number)]
 
 
-def as_wav(samples: Array, *, rate_hz: int = SAMPLE_RATE_HZ, text: str = "") -> Recorded:
+def _as_wav(samples: Array) -> Recorded:
     """Write samples (samples,) as 16-bit WAV."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate_hz, format="WAV", subtype="PCM_16")
-    return Recorded(name="recording.wav", audio=buffer.getvalue(), seconds=len(samples) / rate_hz, text=text)
-
-
-def total_seconds(recorded: Sequence[Recorded]) -> float:
-    """Length of all recordings."""
-    return sum(one.seconds for one in recorded)
+    soundfile.write(buffer, samples, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
+    return Recorded(name="recording.wav", audio=buffer.getvalue(), seconds=len(samples) / SAMPLE_RATE_HZ)
 
 
 def _recorded(clip: Clip) -> Recorded:

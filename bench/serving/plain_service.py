@@ -5,7 +5,6 @@ the encoder's states; this one keeps those that ``transcribe`` has computed, whe
 """
 
 import argparse
-import math
 import os
 import sys
 import threading
@@ -22,6 +21,7 @@ from faster_whisper import WhisperModel
 
 from model.assets import AssetStore
 from model.bundle import LOWER_LAYERS_FILE, Bundle, calibrated
+from model.encoder_states import averaged, num_states
 from model.features import FeatureExtractor, collate
 from model.lower_layers import load_lower_layers
 from model.sentence import load_sentence_encoder
@@ -31,7 +31,6 @@ from training.export import network_of
 from training.inference import as_tensors
 
 THREADS: Final = 2
-_SAMPLES_PER_STATE: Final = 320
 
 
 class _KeepingStates(WhisperModel):  # type: ignore[misc]
@@ -85,16 +84,14 @@ def application(bundle_folder: Path, cache: Path, *, greedy: bool) -> FastAPI:
 
 def _transcript(text: str, states: Any, samples: Any, speech: Any) -> Transcript:
     """Average the states under the sound into steps, as the network reads them."""
-    real = states.reshape(-1, states.shape[-1])[: max(1, math.ceil(len(samples) / _SAMPLES_PER_STATE))]
-    starts = np.arange(0, len(real), speech.states_per_step)
-    counts = np.diff(np.append(starts, len(real)))
+    real = states.reshape(-1, states.shape[-1])[: num_states(len(samples))]
     return Transcript(
         text=text,
         language=speech.language,
         status="ok",
         avg_logprob=0.0,
         no_speech_probability=0.0,
-        states=(np.add.reduceat(real, starts, axis=0) / counts[:, None]).astype(np.float32),
+        states=averaged(real, states_per_step=speech.states_per_step),
         num_tokens=0,
         fell_back=False,
     )

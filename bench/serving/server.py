@@ -1,10 +1,11 @@
 """A server under test: started on a free port, watched while it works, stopped at the end."""
 
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,6 @@ from typing import Final
 import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
-
-from bench.workbench import free_port
 
 STAGES: Final = ("decode", "vad", "asr", "lower_layers", "features", "fusion")
 WHISPER_STAGES: Final = ("asr", "lower_layers")
@@ -73,7 +72,7 @@ def started(
     command: Sequence[str],
     *,
     ready_path: str,
-    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
     start_seconds: float = _START_SECONDS,
 ) -> Iterator[Server]:
     """Run ``command`` with ``--port`` and a free one, wait until ``ready_path`` answers 200, and stop it at the end.
@@ -81,12 +80,12 @@ def started(
     Raises:
         RuntimeError: it ended, or was not ready in time.
     """
-    port = free_port()
+    port = _free_port()
     began = time.perf_counter()
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(  # noqa: S603 - our own commands
-            [*command, "--port", str(port)], env=environment, stdout=log, stderr=log
+            [*command, "--port", str(port)], cwd=directory, stdout=log, stderr=log
         ) as process,
     ):
         try:
@@ -102,10 +101,16 @@ def started(
             process.terminate()
 
 
-def service_command(bundle: Path, cache: Path, *options: str) -> list[str]:
+def service_command(bundle: Path, cache: Path, *options: str, python: str = sys.executable) -> list[str]:
     """Return the command that starts our service; the port is added by :func:`started`."""
-    command = [sys.executable, "-m", "service", "--bundle", str(bundle.resolve()), "--cache", str(cache.resolve())]
+    command = [python, "-m", "service", "--bundle", str(bundle.resolve()), "--cache", str(cache.resolve())]
     return [*command, "--log-level", "warning", *options]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], start_seconds: float) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from bench.figures import Figure, Report
+from bench.serving.corpus import joined_samples
 from bench.workbench import Workbench, posted, running_service
 from model.audio import SAMPLE_RATE_HZ, decode_audio
 from model.features import Array
@@ -25,10 +26,11 @@ def measure(workbench: Workbench) -> Report:
     clip = workbench.clips("casia")[0]
     assert clip.audio is not None
     samples = decode_audio(clip.audio).samples[0]
+    minutes = joined_samples(workbench, "spontaneous_zh", seconds=_LONG_SECONDS, pause_seconds=0.5)
     with running_service(workbench.bundle, workbench.cache) as client:
         plain = posted(client, clip.audio.read_bytes(), name=clip.audio.name)
         telephone = posted(client, _mu_law(samples))
-        long = posted(client, _flac(_joined(workbench)), name="joined.flac")
+        long = posted(client, _flac(minutes), name="joined.flac")
         silence = posted(client, _flac(np.zeros(5 * SAMPLE_RATE_HZ, dtype=np.float32)), name="silence.flac")
     for answer in (plain, telephone, long, silence):
         jsonschema.validate(answer, predict_schema())
@@ -53,18 +55,6 @@ def measure(workbench: Workbench) -> Report:
         f"silence: {silence['transcript']['status']}, emotion {silence['emotion']}",
     ]
     return Report(title="POST /predict with real recordings", figures=figures, remarks=remarks)
-
-
-def _joined(workbench: Workbench) -> Array:
-    """Join spontaneous clips, half a second apart, to three minutes."""
-    gap = np.zeros(SAMPLE_RATE_HZ // 2, dtype=np.float32)
-    parts: list[Array] = []
-    for clip in workbench.clips("spontaneous_zh"):
-        assert clip.audio is not None
-        parts += [decode_audio(clip.audio).samples[0], gap]
-        if sum(map(len, parts)) >= _LONG_SECONDS * SAMPLE_RATE_HZ:
-            break
-    return np.concatenate(parts)[: _LONG_SECONDS * SAMPLE_RATE_HZ]
 
 
 def _mu_law(samples: Array) -> bytes:
