@@ -14,6 +14,7 @@ from bench.figures import Report, print_report
 from bench.workbench import Workbench
 from model.assets import default_cache
 from model.errors import VcemoError
+from model.processors import one_blas_thread
 
 SHOWS: Final = {
     "predict": "real recordings over HTTP: CASIA, mu-law, three minutes, silence",
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for; return 0 where every floor holds, 1 where one does not, 2 on an error."""
     options = _parser().parse_args(arguments)
     progress = Console(stderr=True)
+    one_blas_thread()
     workbench = Workbench(bundle=options.bundle, data=options.data, cache=options.cache, console=progress)
     commands = {"shows": _shows, "serve": _serve, "compare": _compare, "scaling": _scaling}
     try:

@@ -14,7 +14,7 @@ from rich.table import Table
 from model.assets import AssetStore, default_cache
 from model.audio import AudioLimits
 from model.errors import AudioError, VcemoError
-from model.processors import usable_processors
+from model.processors import one_blas_thread, usable_processors
 from model.recognizer import EmotionRecognizer, Recognition
 from model.speaker import Conversation
 
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 if a recording could not be used, or 2 if nothing could be loaded."""
     options = _parser().parse_args(arguments)
     errors = Console(stderr=True)
+    one_blas_thread()
     try:
         with errors.status("loading"):
             recognizer = EmotionRecognizer.load(

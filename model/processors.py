@@ -1,8 +1,10 @@
-"""How many processors this process may really use: the container's quota, not the host's cores."""
+"""How many processors this process may really use, the container's quota and not the host's cores, and for what."""
 
 import math
 import os
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
@@ -19,3 +21,12 @@ def usable_processors(cpu_max: Path = CGROUP_CPU_MAX) -> int:
         if quota != "max":
             granted = min(granted, math.ceil(int(quota) / int(period)))
     return max(1, granted)
+
+
+def one_blas_thread() -> None:
+    """Let numpy multiply its matrices on the calling thread, in the whole process.
+
+    Those of a mel spectrogram take less than a millisecond, and many times that when OpenBLAS shares them out: where
+    every processor is busy, its threads wait for one another.
+    """
+    threadpool_limits(1, user_api="blas")

@@ -11,7 +11,7 @@ from typing import Literal
 from model.assets import AssetStore
 from model.bundle import NETWORK_FILE, sha256_of
 from model.errors import NotReady, Overloaded
-from model.processors import usable_processors
+from model.processors import one_blas_thread, usable_processors
 from model.recognizer import EmotionRecognizer, Recognition
 from service.duplicates import Duplicates
 from service.metrics import Metrics
@@ -144,6 +144,7 @@ class Service:
 
 def _load_recognizer(settings: Settings, threads: int) -> EmotionRecognizer:
     started = time.monotonic()
+    one_blas_thread()
     logger.info("loading the bundle and its pre-trained parts", extra={"facts": {"bundle": str(settings.bundle)}})
     recognizer = EmotionRecognizer.load(
         settings.bundle,

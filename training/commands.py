@@ -14,7 +14,7 @@ from rich.console import Console
 from model.assets import AssetStore
 from model.features import collate
 from model.network import VcemoNetwork
-from model.processors import usable_processors
+from model.processors import one_blas_thread, usable_processors
 from training import prepare as preparation
 from training import sentence_export
 from training.comparison import Comparison, compare, print_comparison
@@ -148,6 +148,7 @@ def _workshop(options: argparse.Namespace, console: Console, experiment: Experim
     device = getattr(options, "device", "cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    one_blas_thread()
     return Workshop(
         experiment=experiment,
         data=options.data,
