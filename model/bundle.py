@@ -106,9 +106,20 @@ class BundleFacts:
 class Bundle:
     """A loaded bundle: calibrated probabilities of features."""
 
-    def __init__(self, facts: BundleFacts, session: onnxruntime.InferenceSession, *, directory: Path) -> None:
+    def __init__(
+        self,
+        facts: BundleFacts,
+        session: onnxruntime.InferenceSession,
+        *,
+        directory: Path,
+        files: Mapping[str, str],
+        providers: Sequence[str],
+    ) -> None:
+        """Join what :meth:`load` has verified. files: the checksum of each, as sealed."""
         self.facts = facts
         self.directory = directory
+        self.files = files
+        self.providers = tuple(providers)
         self._session = session
         self._inputs = [node.name for node in session.get_inputs()]
 
@@ -123,10 +134,9 @@ class Bundle:
             BundleChecksumMismatch: a file is not the one the bundle was sealed with.
             GoldenMismatch: the network does not reproduce the golden probabilities.
         """
-        document = _read_facts(directory)
-        facts = BundleFacts.from_json(document)
+        facts, files = read_facts(directory)
         more = (LOWER_LAYERS_FILE,) if facts.features.lower_layers.layers else ()
-        _verify_files(directory, document.get("files", {}), more=more)
+        _verify_files(directory, files, more=more)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -136,7 +146,7 @@ class Bundle:
             session = onnxruntime.InferenceSession(str(directory / NETWORK_FILE), options, providers=list(providers))
         except Exception as error:  # onnxruntime's errors share no public base class
             raise BundleInvalid(f"{NETWORK_FILE} cannot be loaded: {error}") from error
-        bundle = cls(facts, session, directory=directory)
+        bundle = cls(facts, session, directory=directory, files=files, providers=providers)
         bundle.check_golden()
         return bundle
 
@@ -196,7 +206,21 @@ def sealed_files(directory: Path) -> dict[str, str]:
     }
 
 
-def _read_facts(directory: Path) -> dict[str, Any]:
+def read_facts(directory: Path) -> tuple[BundleFacts, Mapping[str, str]]:
+    """Read what a bundle says of itself, and the checksum of each file it was sealed with; nothing is verified.
+
+    Raises:
+        BundleInvalid: the file or a field is missing or of another schema.
+    """
+    document = _read_document(directory)
+    facts = BundleFacts.from_json(document)
+    files = document.get("files")
+    if not isinstance(files, dict):
+        raise BundleInvalid(f"{FACTS_FILE} seals no files", value=type(files).__name__)
+    return facts, files
+
+
+def _read_document(directory: Path) -> dict[str, Any]:
     path = directory / FACTS_FILE
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

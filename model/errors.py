@@ -4,6 +4,7 @@
 
     VcemoError
     ├── InvalidUpload             the request holds no single recording
+    ├── InvalidRequestTimeout     the deadline that a request names is not a number of milliseconds
     ├── AudioError                the caller's recording
     │   ├── UploadTooLarge            more bytes than allowed
     │   ├── UnsupportedAudio          not a container or codec we read
@@ -18,6 +19,11 @@
     │   ├── DeadlineExceeded          the caller's time is up
     │   ├── Cancelled                 the caller is gone
     │   └── StageFailed               a stage raised something foreign
+    ├── AdminError                what an operator asks for is not done
+    │   ├── AdminKeyInvalid           the key is missing or another
+    │   ├── BundleOutside             the path leaves the folder that bundles are loaded from
+    │   ├── BundleRefused             it does not verify; the one before is served on
+    │   └── ReloadUnderWay            another one has not ended
     ├── AssetError                pre-trained parts
     │   ├── UnknownAsset
     │   ├── AssetMissing              not in the cache
@@ -55,6 +61,12 @@ class InvalidUpload(VcemoError):
     """The request is malformed: it holds no recording, or several."""
 
     code = "invalid_upload"
+
+
+class InvalidRequestTimeout(VcemoError):
+    """The deadline that a request names for itself is not a number of milliseconds."""
+
+    code = "invalid_request_timeout"
 
 
 class AudioError(VcemoError):
@@ -139,6 +151,36 @@ class StageFailed(ServingError):
     """A stage of the pipeline raised an error that is not in this tree."""
 
     code = "internal_error"
+
+
+class AdminError(VcemoError):
+    """What an operator asks a running service for is not done."""
+
+    code = "admin_error"
+
+
+class AdminKeyInvalid(AdminError):
+    """The request carries no key, or another than the one that was set."""
+
+    code = "admin_key_invalid"
+
+
+class BundleOutside(AdminError):
+    """The path is not, or does not stay, in the folder that bundles are loaded from."""
+
+    code = "bundle_outside"
+
+
+class BundleRefused(AdminError):
+    """A new bundle cannot be served; ``value`` is the code of the reason, and the one before is served on."""
+
+    code = "bundle_refused"
+
+
+class ReloadUnderWay(AdminError):
+    """Another bundle is being loaded."""
+
+    code = "reload_under_way"
 
 
 class AssetError(VcemoError):

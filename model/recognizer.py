@@ -16,22 +16,13 @@ import numpy as np
 
 from model.assets import AssetStore
 from model.audio import AudioLimits, Recording, decode_audio
-from model.bundle import (
-    GOLDEN_AUDIO_FILE,
-    GOLDEN_AUDIO_TOLERANCE,
-    LOWER_LAYERS_FILE,
-    SENTENCE_ENCODER_FOLDER,
-    Bundle,
-    BundleFacts,
-)
+from model.bundle import GOLDEN_AUDIO_FILE, GOLDEN_AUDIO_TOLERANCE, Bundle, BundleFacts
 from model.errors import BundleInvalid, GoldenMismatch
 from model.features import Array, FeatureExtractor, Features
-from model.lower_layers import load_lower_layers
+from model.parts import Parts
 from model.segment import Utterance, find_utterances
-from model.sentence import load_sentence_encoder
 from model.speaker import Conversation
 from model.speech import SpeechRecognizer, Transcript, TranscriptStatus
-from model.words import WordVectors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +60,12 @@ class Recognition:
 class EmotionRecognizer:
     """Every stage from bytes to probabilities, as one bundle configures them."""
 
-    def __init__(self, bundle: Bundle, *, speech: SpeechRecognizer, features: FeatureExtractor) -> None:
+    def __init__(
+        self, bundle: Bundle, *, speech: SpeechRecognizer, features: FeatureExtractor, parts: Parts | None = None
+    ) -> None:
+        """Join a bundle and what it reads. parts: where another recogniser may share them."""
         self.bundle = bundle
+        self.parts = parts
         self._speech = speech
         self._features = features
 
@@ -83,11 +78,12 @@ class EmotionRecognizer:
         threads: int = 1,
         device: str = "cpu",
         compute_type: str | None = None,
+        beside: "EmotionRecognizer | None" = None,
     ) -> Self:
         """Load a bundle and the pre-trained parts it was trained with.
 
         compute_type: None keeps the one the bundle was trained with; another has to pass
-        :meth:`check_golden_audio`.
+        :meth:`check_golden_audio`. beside: one that is loaded already; parts that are the same are shared with it.
 
         Raises:
             BundleError: the bundle does not verify, or was trained with other parts than the cache holds.
@@ -96,20 +92,21 @@ class EmotionRecognizer:
         providers = ("CUDAExecutionProvider", "CPUExecutionProvider") if device == "cuda" else ("CPUExecutionProvider",)
         bundle = Bundle.load(directory, threads=threads, providers=providers)
         _check_assets(bundle.facts, assets)
-        config = bundle.facts.features
-        speech_config = replace(config.speech, compute_type=compute_type or config.speech.compute_type)
-        # Side by side: they wait for files, and compute outside of Python.
-        with ThreadPoolExecutor(max(2, threads)) as pool:
-            speech = pool.submit(
-                SpeechRecognizer, assets.path(speech_config.asset), config=speech_config, threads=threads, device=device
-            )
-            words = pool.submit(WordVectors.load, assets.path(config.words.asset), config=config.words)
-            sentence = pool.submit(
-                load_sentence_encoder, config.sentence, folder=directory / SENTENCE_ENCODER_FOLDER, threads=threads
-            )
-            lower_layers = load_lower_layers(directory / LOWER_LAYERS_FILE, config.lower_layers, providers=providers)
-        features = FeatureExtractor(config, lower_layers=lower_layers, words=words.result(), sentence=sentence.result())
-        return cls(bundle, speech=speech.result(), features=features)
+        parts = Parts.load(
+            bundle,
+            assets=assets,
+            threads=threads,
+            device=device,
+            compute_type=compute_type,
+            beside=beside.parts if beside is not None else None,
+        )
+        features = FeatureExtractor(
+            bundle.facts.features,
+            lower_layers=parts.lower_layers.part,
+            words=parts.words.part,
+            sentence=parts.sentence.part,
+        )
+        return cls(bundle, speech=parts.speech.part, features=features, parts=parts)
 
     def check_golden_audio(self) -> float:
         """Recognise the bundle's recording; return the largest difference of a probability.

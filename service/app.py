@@ -37,11 +37,16 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
         telemetry=telemetry(QUIET_ROUTES),
     )
     app.state.service = service
-    app.add_middleware(ExchangeMiddleware, metrics=service.metrics)
-    for kind in (VcemoError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, _answer_problem)
+    app.add_middleware(ExchangeMiddleware, metrics=service.metrics, is_leaving=lambda: service.state == "draining")
+    answer_with_problems(app)
     app.include_router(router)
     return app
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Turn every error that a route may raise into a problem document."""
+    for kind in (VcemoError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _answer_problem)
 
 
 async def _answer_problem(request: Request, error: Exception) -> ProblemResponse:

@@ -2,14 +2,39 @@
 
 import asyncio
 import copy
+import re
 import time
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from model.errors import Cancelled, DeadlineExceeded
+from model.errors import Cancelled, DeadlineExceeded, InvalidRequestTimeout
 
 Answer = TypeVar("Answer")
+
+TIMEOUT_HEADER: Final = "X-Request-Timeout-Ms"
+
+_MILLISECONDS: Final = re.compile(r"0*([1-9][0-9]*)")
+_MOST_DIGITS: Final = 10
+"""More than any limit has: Python refuses to read a number of thousands of digits."""
+
+
+def seconds_asked(milliseconds: str | None, *, limit_seconds: float) -> float:
+    """Return how long a caller is ready to wait, at most ``limit_seconds``, which is also for who does not say.
+
+    Raises:
+        InvalidRequestTimeout: it is not a whole number of milliseconds above zero.
+    """
+    if milliseconds is None:
+        return limit_seconds
+    found = _MILLISECONDS.fullmatch(milliseconds)
+    if found is None:
+        raise InvalidRequestTimeout(
+            f"{TIMEOUT_HEADER} takes a whole number of milliseconds above zero",
+            value=milliseconds[:40],
+            limit=round(limit_seconds * 1000),
+        )
+    return min(int(found[1][:_MOST_DIGITS]) / 1000, limit_seconds)
 
 
 class Budget:

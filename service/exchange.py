@@ -5,7 +5,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ HEADER: Final = "X-Request-ID"
 
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _LINGER_SECONDS: Final = 2.0
-QUIET_ROUTES: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
+QUIET_ROUTES: Final = frozenset({"/health/startup", "/health/live", "/health/ready", "/metrics"})
 """What machines ask all the time: logged at debug, without a span."""
 
 
@@ -62,9 +62,11 @@ def answer_problem(request: Request, error: Exception) -> ProblemResponse:
 class ExchangeMiddleware:
     """Plain ASGI: Starlette's BaseHTTPMiddleware would hide a caller's disconnect."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, is_leaving: Callable[[], bool] = lambda: False) -> None:
+        """is_leaving: whether connections are to be closed after their answer, before the process closes them."""
         self._app = app
         self._metrics = metrics
+        self._is_leaving = is_leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -74,7 +76,7 @@ class ExchangeMiddleware:
         exchange = _begun(Headers(scope=scope))
         scope.setdefault("state", {})["exchange"] = exchange
         tell_span(request_id=exchange.request_id)
-        listen, speak = _counted(receive, exchange), _identified(receive, send, exchange)
+        listen, speak = _counted(receive, exchange), _identified(receive, send, exchange, self._is_leaving)
         started = time.monotonic()
         try:
             await self._app(scope, listen, speak)
@@ -131,7 +133,7 @@ def _counted(receive: Receive, exchange: Exchange) -> Receive:
     return counted
 
 
-def _identified(receive: Receive, send: Send, exchange: Exchange) -> Send:
+def _identified(receive: Receive, send: Send, exchange: Exchange, is_leaving: Callable[[], bool]) -> Send:
     """Add the request id to the answer; an answer before the body has ended lets the caller finish sending.
 
     Closing a connection with bytes unread resets it, and a caller in the middle of an upload would see the
@@ -143,7 +145,7 @@ def _identified(receive: Receive, send: Send, exchange: Exchange) -> Send:
             exchange.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[HEADER] = exchange.request_id
-            if not exchange.has_whole_body:
+            if is_leaving() or not exchange.has_whole_body:
                 headers["Connection"] = "close"
         is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if is_last and exchange.sends_unasked and not exchange.has_whole_body:

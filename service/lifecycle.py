@@ -1,21 +1,20 @@
-"""Loading, readiness and the end: what the routes find behind them."""
+"""The life of the service: loading, readiness, reloading, draining."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from typing import Literal
 
-from model.assets import AssetStore
-from model.bundle import NETWORK_FILE, sha256_of
-from model.errors import NotReady, Overloaded
-from model.processors import one_blas_thread, usable_processors
-from model.recognizer import EmotionRecognizer, Recognition
-from service.duplicates import Duplicates
+from model.errors import NotReady, Overloaded, ReloadUnderWay, VcemoError
+from model.processors import usable_processors
+from model.recognizer import EmotionRecognizer
+from service.editions import Edition, Editions
+from service.loading import load_other, load_recognizer
+from service.logs import stack_of
 from service.metrics import Metrics
-from service.pipeline import Pipeline
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -23,26 +22,38 @@ logger = logging.getLogger(__name__)
 State = Literal["loading", "ready", "draining", "failed"]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reloaded:
+    """What a reload ended with; ``version`` is served now, and was before where nothing has changed."""
+
+    name: str
+    version: str
+    previous_version: str
+    has_changed: bool
+    seconds: float
+
+
 class Service:
-    """The pipeline and whether it may be used; everything else hangs off the application's state."""
+    """What is served and whether it may be used; everything else hangs off the application's state."""
 
     def __init__(self, settings: Settings, *, recognizer: EmotionRecognizer | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.recognizer = recognizer
-        self.duplicates: Duplicates[Recognition] = Duplicates(on_joined=self.metrics.duplicates.inc)
-        self._pipeline: Pipeline | None = None
+        self._threads = settings.threads or usable_processors()
+        self.editions = Editions(settings=settings, threads=self._threads, metrics=self.metrics)
+        self._given = recognizer
         self._loading: asyncio.Task[None] | None = None
+        self._signalled: asyncio.Task[Reloaded] | None = None
         self._is_draining = False
-        self._num_in_flight = 0
-        self.network_sha256 = ""
+        self._is_reloading = False
+        self.num_in_flight = 0
 
     @property
     def state(self) -> State:
         """Where the service stands in its life."""
         if self._is_draining:
             return "draining"
-        if self._pipeline is not None:
+        if self.editions.current is not None:
             return "ready"
         return "failed" if self.failure else "loading"
 
@@ -60,27 +71,57 @@ class Service:
         """Tell load balancers to send no more; what comes all the same is still served."""
         self._is_draining = True
         self.metrics.ready.set(0)
-        logger.info("draining", extra={"facts": {"in_flight": self._num_in_flight}})
+        logger.info("draining", extra={"facts": {"in_flight": self.num_in_flight}})
 
     async def stop(self) -> None:
         """Finish or refuse what is left, and end the worker threads."""
-        if self._loading is not None:
-            self._loading.cancel()
+        for task in (self._loading, self._signalled):
+            if task is not None:
+                task.cancel()
         self._is_draining = True
-        if self._pipeline is not None:
-            # uvicorn has already waited for the requests; only batches whose callers are gone remain.
-            await asyncio.to_thread(self._pipeline.close, drain_seconds=min(5.0, self.settings.drain_seconds))
+        # uvicorn has already waited for the requests; only batches whose callers are gone remain.
+        await self.editions.close(drain_seconds=min(5.0, self.settings.drain_seconds))
         logger.info("stopped")
 
-    def require_loaded(self) -> EmotionRecognizer:
-        """Return the recogniser.
+    async def reload(self, asked: str = "") -> Reloaded:
+        """Serve another bundle in place of the one that is served; where that fails, this one is served on.
+
+        asked: its path, relative to the folder that the configured bundle lies in; empty reads the configured
+        path again, which may be a link that leads elsewhere by now.
 
         Raises:
-            NotReady: it is not loaded yet, or could not be.
+            NotReady: nothing is served yet, or the service is shutting down.
+            ReloadUnderWay: another one has not ended.
+            BundleOutside: the path leaves that folder.
+            BundleRefused: the bundle does not verify, lacks a part, or gives other files the version that is served.
         """
-        if self._pipeline is None or self.recognizer is None:
+        code = "internal_error"
+        try:
+            found = await self._reload(asked)
+            code = "ok" if found.has_changed else "unchanged"
+        except VcemoError as error:
+            code = error.code
+            raise
+        finally:
+            self.metrics.reloads.labels(code).inc()
+            logger.info("reload", extra={"facts": {"code": code}})
+        return found
+
+    def reload_on_signal(self) -> None:
+        """Read the configured path again, in the background; the log says what came of it."""
+        if self._signalled is None or self._signalled.done():
+            self._signalled = asyncio.create_task(self.reload())
+            self._signalled.add_done_callback(_log_foreign)
+
+    def require_loaded(self) -> Edition:
+        """Return the version that is served.
+
+        Raises:
+            NotReady: nothing is loaded yet, or could not be.
+        """
+        if self.editions.current is None:
             raise self._not_ready()
-        return self.recognizer
+        return self.editions.current
 
     def require_ready(self) -> None:
         """Return if recordings are welcome.
@@ -98,65 +139,70 @@ class Service:
             NotReady: a stage has worked on one batch for longer than any batch should take.
         """
         limit = self.settings.max_batch_seconds
-        for stage in self._pipeline.stages if self._pipeline else ():
+        for stage in self.editions.stages:
             if stage.busy_seconds > limit:
                 raise NotReady(f"stage {stage.name} is stuck", value=round(stage.busy_seconds), limit=limit)
 
     @contextmanager
-    def admitted(self) -> Iterator[Pipeline]:
-        """Hold one of the places for a recording.
+    def admitted(self) -> Iterator[Edition]:
+        """Hold one of the places for a recording, and the version that judges it.
 
         Raises:
             NotReady: nothing is loaded yet.
             Overloaded: every place is taken.
         """
-        if self._pipeline is None:
-            raise self._not_ready()
+        edition = self.require_loaded()
         limit = self.settings.max_concurrent_requests
-        if self._num_in_flight >= limit:
-            raise Overloaded("every place for a recording is taken", value=self._num_in_flight, limit=limit)
-        self._num_in_flight += 1
-        self.metrics.in_flight.set(self._num_in_flight)
+        if self.num_in_flight >= limit:
+            raise Overloaded("every place for a recording is taken", value=self.num_in_flight, limit=limit)
+        self.num_in_flight += 1
+        self.metrics.in_flight.set(self.num_in_flight)
         try:
-            yield self._pipeline
+            with edition.held():
+                yield edition
         finally:
-            self._num_in_flight -= 1
-            self.metrics.in_flight.set(self._num_in_flight)
+            self.num_in_flight -= 1
+            self.metrics.in_flight.set(self.num_in_flight)
 
     def _not_ready(self) -> NotReady:
         return NotReady(f"the service is not ready: {self.state}", value=self.state)
 
     async def _load(self) -> None:
-        threads = self.settings.threads or usable_processors()
-        if self.recognizer is None:
-            self.recognizer = await asyncio.to_thread(_load_recognizer, self.settings, threads)
-        network = self.recognizer.bundle.directory / NETWORK_FILE
-        self.network_sha256 = await asyncio.to_thread(sha256_of, network)
-        self.metrics.bundle_loaded(self.recognizer.bundle.facts)
-        self._pipeline = Pipeline(
-            self.recognizer, settings=self.settings, threads=threads, on_batch=self.metrics.batch_ended
+        recognizer = self._given
+        if recognizer is None:
+            recognizer = await asyncio.to_thread(
+                load_recognizer, self.settings, self.settings.bundle, threads=self._threads
+            )
+        self.editions.serve(recognizer)
+        self.metrics.ready.set(0 if self._is_draining else 1)
+        logger.info("ready", extra={"facts": {"bundle": recognizer.bundle.facts.name, "threads": self._threads}})
+
+    async def _reload(self, asked: str) -> Reloaded:
+        self.require_ready()
+        if self._is_reloading:
+            raise ReloadUnderWay("another bundle is being loaded; ask again when that has ended")
+        self._is_reloading, began = True, time.monotonic()
+        try:
+            serving = self.require_loaded()
+            found = await asyncio.to_thread(
+                load_other, self.settings, asked, threads=self._threads, serving=serving.recognizer
+            )
+            self.require_ready()  # a shutdown may have begun meanwhile
+            if found is not None:
+                self.editions.serve(found)
+        finally:
+            self._is_reloading = False
+        now = self.require_loaded().facts
+        return Reloaded(
+            name=now.name,
+            version=now.version,
+            previous_version=serving.facts.version,
+            has_changed=found is not None,
+            seconds=time.monotonic() - began,
         )
-        for stage in self._pipeline.stages:
-            self.metrics.watch_queue(stage.name, partial(getattr, stage, "depth"))
-        self.metrics.ready.set(1)
-        logger.info("ready", extra={"facts": {"bundle": self.recognizer.bundle.facts.name, "threads": threads}})
 
 
-def _load_recognizer(settings: Settings, threads: int) -> EmotionRecognizer:
-    started = time.monotonic()
-    one_blas_thread()
-    logger.info("loading the bundle and its pre-trained parts", extra={"facts": {"bundle": str(settings.bundle)}})
-    recognizer = EmotionRecognizer.load(
-        settings.bundle,
-        assets=AssetStore(settings.cache),
-        threads=threads,
-        device=settings.device,
-        compute_type=settings.compute_type or None,
-    )
-    loaded = time.monotonic()
-    logger.info("golden features matched, warming up", extra={"facts": {"seconds": round(loaded - started, 1)}})
-    recognizer.warm_up()
-    difference = recognizer.check_golden_audio()
-    facts = {"seconds": round(time.monotonic() - loaded, 1), "difference": round(difference, 4)}
-    logger.info("golden recording matched", extra={"facts": facts})
-    return recognizer
+def _log_foreign(task: "asyncio.Task[Reloaded]") -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, VcemoError):
+        logger.error("unexpected error", extra={"facts": {"stack": stack_of(error)}})

@@ -47,7 +47,7 @@ class Metrics:
         self._tokens = self._counter("asr_tokens", "Tokens that recognition wrote")
         about = "Seconds that Whisper's encoder was given: speech, its padding and the tail behind it"
         self._encoded_seconds = self._counter("asr_encoded_seconds", about)
-        self._speech_config = SpeechConfig()
+        self.reloads = self._counter("reloads", "Reloads of the bundle by what came of them", "code")
         facts = ("name", "version", "asr", "git_commit")
         self._bundle = self._gauge("bundle_info", "The bundle that is served", *facts)
 
@@ -55,9 +55,13 @@ class Metrics:
         """Read a stage's queue whenever metrics are collected."""
         self._queue_depth.labels(stage).set_function(depth)
 
+    def forget_queue(self, stage: str) -> None:
+        """Say nothing more of a stage that no bundle has."""
+        self._queue_depth.remove(stage)
+
     def bundle_loaded(self, facts: BundleFacts) -> None:
-        """Name the bundle."""
-        self._speech_config = facts.features.speech
+        """Name the bundle, and no other."""
+        self._bundle.clear()
         self._bundle.labels(facts.name, facts.version, facts.features.speech.asset, facts.git_commit).set(1)
 
     def request_ended(self, *, route: str, code: str, seconds: float, request_id: str) -> None:
@@ -74,8 +78,8 @@ class Metrics:
         for seconds in batch.queue_seconds:
             self._queue_seconds.labels(batch.stage).observe(seconds)
 
-    def recording_answered(self, recognition: Recognition) -> None:
-        """Count what a recording held and cost."""
+    def recording_answered(self, recognition: Recognition, *, speech: SpeechConfig) -> None:
+        """Count what a recording held and cost. speech: of the bundle that judged it."""
         for stage, milliseconds in recognition.timings_ms.items():
             if stage != "total":
                 self._stage_seconds.labels(stage).observe(milliseconds / 1000)
@@ -83,8 +87,8 @@ class Metrics:
             self._utterances.labels(segment.transcript.status).inc()
             self._fallbacks.inc(segment.transcript.fell_back)
             self._tokens.inc(segment.transcript.num_tokens)
-            bucket = self._speech_config.bucket(segment.utterance.seconds)
-            self._encoded_seconds.inc(self._speech_config.padded_seconds(bucket))
+            bucket = speech.bucket(segment.utterance.seconds)
+            self._encoded_seconds.inc(speech.padded_seconds(bucket))
         self._emotions.labels(recognition.emotion or "none").inc()
         audio_seconds = recognition.recording.duration_ms / 1000
         self._audio_seconds.inc(audio_seconds)

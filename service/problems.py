@@ -10,14 +10,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from model.errors import (
+    AdminKeyInvalid,
     AudioError,
     AudioTooLong,
+    BundleOutside,
+    BundleRefused,
     Cancelled,
     CorruptAudio,
     DeadlineExceeded,
+    InvalidRequestTimeout,
     InvalidUpload,
     NotReady,
     Overloaded,
+    ReloadUnderWay,
     TooManyUtterances,
     UnsupportedAudio,
     UploadTooLarge,
@@ -29,12 +34,17 @@ INTERNAL: Final = "internal_error"
 
 _KINDS: Final[Mapping[type[VcemoError], tuple[int, str]]] = {
     InvalidUpload: (400, "The request holds no single recording"),
+    InvalidRequestTimeout: (400, "The request's own deadline is not valid"),
+    AdminKeyInvalid: (401, "The key is not valid"),
+    BundleOutside: (403, "The bundle is not where bundles are loaded from"),
+    ReloadUnderWay: (409, "Another bundle is being loaded"),
     UploadTooLarge: (413, "The upload is too large"),
     AudioTooLong: (413, "The recording is too long"),
     TooManyUtterances: (413, "The recording holds too many utterances"),
     UnsupportedAudio: (415, "The format is not supported"),
     CorruptAudio: (422, "The recording cannot be decoded"),
     AudioError: (422, "The recording cannot be used"),
+    BundleRefused: (422, "The bundle cannot be served"),
     Cancelled: (499, "The caller went away"),
     Overloaded: (503, "The service is busy"),
     NotReady: (503, "The service is not ready"),
@@ -87,6 +97,8 @@ def problem_of(error: BaseException, *, request_id: str) -> Problem:
 def problem_response(error: BaseException, *, request_id: str) -> "ProblemResponse":
     """Answer with a problem document."""
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if isinstance(error, AdminKeyInvalid):
+        headers["WWW-Authenticate"] = "Bearer"
     for kind, seconds in _RETRY_AFTER_SECONDS.items():
         if isinstance(error, kind):
             headers["Retry-After"] = str(seconds)

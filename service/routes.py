@@ -7,10 +7,12 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
+from model.bundle import NETWORK_FILE
 from model.errors import (
     AudioTooLong,
     CorruptAudio,
     DeadlineExceeded,
+    InvalidRequestTimeout,
     InvalidUpload,
     NotReady,
     Overloaded,
@@ -21,7 +23,7 @@ from model.errors import (
     UnsupportedSampleRate,
     UploadTooLarge,
 )
-from service.budget import Budget
+from service.budget import TIMEOUT_HEADER, Budget, seconds_asked
 from service.examples import PREDICT_ANSWER
 from service.exchange import exchange_of
 from service.lifecycle import Service
@@ -33,6 +35,9 @@ router = APIRouter()
 
 _PREDICT_ERRORS: Final = documented(
     InvalidUpload("send exactly one recording, as the part named file"),
+    InvalidRequestTimeout(
+        f"{TIMEOUT_HEADER} takes a whole number of milliseconds above zero", value="soon", limit=60_000
+    ),
     UploadTooLarge("the request body has more than 26214400 bytes", value=31457280, limit=26214400),
     AudioTooLong("the recording lasts more than 600 s", value=614.4, limit=600.0),
     TooManyUtterances("the recording holds 231 utterances; at most 200 are accepted", value=231, limit=200),
@@ -47,7 +52,17 @@ _PREDICT_ERRORS: Final = documented(
 )
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-_PREDICT_BODY: Final = {
+_PREDICT_REQUEST: Final = {
+    "parameters": [
+        {
+            "name": TIMEOUT_HEADER,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "integer", "minimum": 1},
+            "description": "How long the caller waits, in milliseconds; the service's own limit where that is shorter, "
+            "or where nothing is said. Nothing is begun for a request whose time is up.",
+        }
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -61,7 +76,7 @@ _PREDICT_BODY: Final = {
             "audio/*": _BINARY,
             "application/octet-stream": _BINARY,
         },
-    }
+    },
 }
 
 
@@ -98,25 +113,26 @@ def _service_of(request: Request) -> Service:
     "/predict",
     response_model=PredictAnswer,
     responses={200: {"content": {"application/json": {"example": PREDICT_ANSWER}}}, **_PREDICT_ERRORS},
-    openapi_extra=_PREDICT_BODY,
+    openapi_extra=_PREDICT_REQUEST,
     summary="Judge the emotion of a recording",
 )
 async def predict(request: Request) -> Response:
     """Send a recording as the form part `file` or as the raw body; WAV, FLAC, Ogg, MP3, AAC, MP4, WebM and others."""
     service, exchange = _service_of(request), exchange_of(request)
     settings = service.settings
-    with service.admitted() as pipeline:
-        budget = Budget(settings.request_timeout_seconds)
+    seconds = seconds_asked(request.headers.get(TIMEOUT_HEADER), limit_seconds=settings.request_timeout_seconds)
+    with service.admitted() as edition:
+        budget = Budget(seconds)
         upload = await budget.bound(read_upload(request, max_bytes=settings.max_upload_bytes))
         exchange.facts["upload_bytes"] = len(upload)
-        work = service.duplicates.once(upload, pipeline.recognize, budget=budget)
+        work = edition.judge(upload, budget)
         del upload  # the pipeline lets go of it once it is decoded
         recognition = await budget.bound_while(_disconnected(request), work)
-    service.metrics.recording_answered(recognition)
+    service.metrics.recording_answered(recognition, speech=edition.facts.features.speech)
     answer = answer_of(
         recognition,
         request_id=exchange.request_id,
-        facts=service.require_loaded().bundle.facts,
+        facts=edition.facts,
         roles=settings.roles,
         redact_transcript=settings.redact_transcript,
     )
@@ -126,6 +142,13 @@ async def predict(request: Request) -> Response:
         "timings_ms": answer.timings_ms.model_dump(),
     }
     return Response(answer.model_dump_json(), media_type="application/json")
+
+
+@router.get("/health/startup", responses=documented(NotReady("the service is not ready: loading", value="loading")))
+async def startup(request: Request) -> Health:
+    """Whether the first load is done; green from then on, also while the service drains."""
+    _service_of(request).require_loaded()
+    return Health(status="started")
 
 
 @router.get("/health/live", responses=documented(NotReady("stage asr is stuck", value=130, limit=120.0)))
@@ -152,8 +175,8 @@ async def metrics(request: Request) -> Response:
 @router.get("/v1/model", responses=documented(NotReady("the service is not ready: loading", value="loading")))
 async def model_facts(request: Request) -> ModelAnswer:
     """What is served: the bundle's facts, measured quality, corpora with their licences, and checksums."""
-    service = _service_of(request)
-    facts = service.require_loaded().bundle.facts
+    bundle = _service_of(request).require_loaded().recognizer.bundle
+    facts = bundle.facts
     return ModelAnswer(
         name=facts.name,
         version=facts.version,
@@ -166,7 +189,7 @@ async def model_facts(request: Request) -> ModelAnswer:
         corpora=list(facts.corpora),
         created=facts.created,
         git_commit=facts.git_commit,
-        sha256=service.network_sha256,
+        sha256=bundle.files[NETWORK_FILE],
         assets=facts.assets,
     )
 

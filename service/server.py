@@ -1,20 +1,30 @@
 """uvicorn around the application: the banner, the signals, the exit code."""
 
+import asyncio
+import os
 import signal
+import socket
 import sys
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
 
 from model.errors import AssetError, VcemoError
+from service.admin import create_admin_app
 from service.app import create_app
 from service.lifecycle import Service
 from service.logs import configure_logging
 from service.schemas import SCHEMA_VERSION
 from service.settings import Settings
 from service.traces import start_tracing
+
+_LAST_REQUESTS_SECONDS: Final = 1.0
+"""For a caller who has connected, or keeps a connection, and may be sending at this moment."""
 
 
 def serve(settings: Settings) -> int:
@@ -56,6 +66,46 @@ class _Server(uvicorn.Server):
         self._leave_at: float | None = None
         self._has_announced = False
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, with the admin port beside it where there is one."""
+        async with _admin_port(self._service, self._settings):
+            await super().serve(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen no more, answer whoever is connected, then end.
+
+        uvicorn closes a connection that has no request yet at once: one that is on its way would be lost.
+        """
+        await self._stop_listening()
+        deadline = time.monotonic() + _LAST_REQUESTS_SECONDS
+        while self.server_state.connections and not self.force_exit and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+    async def _stop_listening(self) -> None:
+        """Close the listening sockets, and take over who has connected but was not accepted: closing resets them."""
+        loop = asyncio.get_running_loop()
+        listening = [each for server in self.servers for each in server.sockets]
+        for each in listening:
+            loop.remove_reader(each.fileno())
+        # What was accepted in this turn of the loop belongs to a server that has to be open still.
+        await asyncio.sleep(0)
+        remaining = [socket.socket(fileno=os.dup(each.fileno())) for each in listening]
+        for server in self.servers:
+            server.close()
+        for last in remaining:
+            connected = list(_waiting(last))
+            last.close()
+            for each in connected:
+                await loop.connect_accepted_socket(self._protocol, each)
+
+    def _protocol(self) -> asyncio.Protocol:
+        # As uvicorn makes them when it starts.
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; a second Ctrl+C ends at once. uvicorn's own would raise the signal again at the end."""
         if self._leave_at is not None:
@@ -85,3 +135,53 @@ class _Server(uvicorn.Server):
                 f"  or           curl -F file=@recording.wav {url}/predict\n",
                 flush=True,
             )
+
+
+class _AdminServer(uvicorn.Server):
+    """uvicorn that leaves the signals to the server it runs beside."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+@asynccontextmanager
+async def _admin_port(service: Service, settings: Settings) -> AsyncIterator[None]:
+    """Listen on the admin port, and to SIGHUP, as long as the service runs; without a port do neither."""
+    if not settings.admin_port:
+        yield
+        return
+    app = create_admin_app(service, key_sha256=settings.read_admin_digest())
+    server = _AdminServer(
+        uvicorn.Config(
+            app,
+            host=settings.admin_host,
+            port=settings.admin_port,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
+    listening = asyncio.create_task(server.serve())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload_on_signal)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await listening
+
+
+def _waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    """Accept, without waiting, whoever has connected."""
+    listening.setblocking(False)
+    while True:
+        try:
+            connected, _ = listening.accept()
+        except ConnectionError:  # hung up meanwhile
+            continue
+        except OSError:  # nobody waits, or no descriptor is left
+            return
+        yield connected

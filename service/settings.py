@@ -1,5 +1,6 @@
 """Every choice an operator has, read once at start."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -13,6 +14,7 @@ PREFIX: Final = "VCEMO_"
 
 _KNOWN_ELSEWHERE: Final = frozenset({"VCEMO_CACHE", "VCEMO_DATA"})
 """Variables of the project that other commands read."""
+_LEAST_KEY_BYTES: Final = 16
 
 
 class Settings(BaseSettings):
@@ -65,6 +67,15 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """After that, longest time that requests in flight are given to finish, in seconds."""
 
+    admin_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Port to reload the bundle through; 0 has none. With it, SIGHUP reloads the configured bundle as well."""
+    admin_host: str = "127.0.0.1"
+    """Address that the admin port listens on; a network that callers cannot reach."""
+    admin_key_file: str = ""
+    """File whose one line is the admin port's key, of 16 characters at least; or give admin_key_sha256."""
+    admin_key_sha256: Annotated[str, Field(pattern=r"^$|^[0-9a-f]{64}$")] = ""
+    """The sha256 of the admin port's key in hexadecimal, so that the key itself is nowhere on this machine."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe record that is written; probes are logged at debug."""
     log_format: Literal["json", "text"] = "text"
@@ -98,6 +109,32 @@ class Settings(BaseSettings):
                 f"({self.max_queue_utterances}): such a request would be refused for ever"
             )
         return self
+
+    @model_validator(mode="after")
+    def _the_admin_port_has_one_key(self) -> Self:
+        if self.admin_port and bool(self.admin_key_file) == bool(self.admin_key_sha256):
+            raise ValueError("admin_port takes one of admin_key_file and admin_key_sha256")
+        if self.admin_port and self.admin_port == self.port:
+            raise ValueError(f"admin_port ({self.admin_port}) must not be the port of everybody else")
+        if self.admin_port:
+            self.read_admin_digest()
+        return self
+
+    def read_admin_digest(self) -> str:
+        """Return the sha256 of the admin port's key, in hexadecimal.
+
+        Raises:
+            ValueError: the key's file cannot be read, or holds no key that is long enough.
+        """
+        if not self.admin_key_file:
+            return self.admin_key_sha256
+        try:
+            key = Path(self.admin_key_file).read_bytes().strip()
+        except OSError as error:
+            raise ValueError(f"admin_key_file cannot be read: {error.strerror}") from error
+        if len(key) < _LEAST_KEY_BYTES:
+            raise ValueError(f"admin_key_file holds {len(key)} bytes; a key has {_LEAST_KEY_BYTES} at least")
+        return hashlib.sha256(key).hexdigest()
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from model.errors import Cancelled, DeadlineExceeded
-from service.budget import Budget
+from model.errors import Cancelled, DeadlineExceeded, InvalidRequestTimeout
+from service.budget import Budget, seconds_asked
 
 
 async def never() -> None:
@@ -73,3 +73,21 @@ def test_an_error_of_the_work_is_raised_as_it_is() -> None:
 def test_a_spent_budget_allows_nothing() -> None:
     with pytest.raises(DeadlineExceeded):
         Budget(0.0).check()
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [(None, 60.0), ("250", 0.25), ("1", 0.001), ("0060000", 60.0), ("60001", 60.0), ("9" * 5000, 60.0)],
+    ids=["not asked", "shorter", "least", "zeros before", "longer", "absurd"],
+)
+def test_a_caller_waits_as_long_as_asked_for_and_never_longer_than_the_limit(
+    asked: str | None, seconds: float
+) -> None:
+    assert seconds_asked(asked, limit_seconds=60.0) == seconds
+
+
+@pytest.mark.parametrize("asked", ["", "0", "000", "-5", "1.5", "1e3", "soon", "٣", " 5", "5 ms", "0x10", "x" * 9000])
+def test_a_deadline_that_is_no_number_of_milliseconds_is_refused_with_the_limit(asked: str) -> None:
+    with pytest.raises(InvalidRequestTimeout, match="whole number of milliseconds") as caught:
+        seconds_asked(asked, limit_seconds=60.0)
+    assert (caught.value.value, caught.value.limit) == (asked[:40], 60_000)

@@ -24,6 +24,7 @@ from model.bundle import (
     Bundle,
     BundleFacts,
     calibrated,
+    read_facts,
     sealed_files,
 )
 from model.errors import BundleChecksumMismatch, BundleInvalid, GoldenMismatch
@@ -221,3 +222,24 @@ def test_a_bundle_that_reads_lower_layers_must_seal_them(copied: Path) -> None:
     rewrite_facts(copied, lambda document: document["files"].pop(LOWER_LAYERS_FILE))
     with pytest.raises(BundleInvalid, match=r"seals no lower_layers\.onnx"):
         Bundle.load(copied)
+
+
+@pytest.mark.parametrize("files", [None, [], "all"])
+def test_a_bundle_whose_seal_is_no_list_of_files_is_refused(copied: Path, files: object) -> None:
+    rewrite_facts(copied, lambda document: document.update(files=files))
+    with pytest.raises(BundleInvalid, match="seals no files"):
+        Bundle.load(copied)
+
+
+def test_the_facts_corrupted_byte_by_byte_are_read_or_refused_and_nothing_else(tmp_path: Path) -> None:
+    sound = (ROOT / "artifacts" / "vcemo-whisper-zh" / FACTS_FILE).read_bytes()
+    refused = 0
+    for place in range(0, len(sound), 5):
+        content = bytearray(sound)
+        content[place] ^= 1 << (place % 8)
+        (tmp_path / FACTS_FILE).write_bytes(content)
+        try:
+            read_facts(tmp_path)
+        except BundleInvalid:
+            refused += 1
+    assert refused > len(sound) / 5 / 4

@@ -159,7 +159,8 @@ def test_probes_and_scrapes_ask_for_paths_that_exist() -> None:
 
     assert set(asked.values()) <= {getattr(route, "path", "") for route in router.routes}
     assert asked["liveness"] == "/health/live"
-    assert asked["readiness"] == asked["startup"] == "/health/ready"
+    assert asked["readiness"] == "/health/ready"
+    assert asked["startup"] == "/health/startup"
     assert {probe["port"] for probe in probes.values()} == {container["ports"][0]["name"]}
 
 

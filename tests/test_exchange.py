@@ -16,7 +16,7 @@ from service.metrics import Metrics
 SECRET = "what the caller said"
 
 
-def exchanged(app: Any, *, headers: dict[str, str] | None = None) -> list[Message]:
+def exchanged(app: Any, *, headers: dict[str, str] | None = None, is_leaving: bool = False) -> list[Message]:
     """Send a request with an unfinished body through the middleware; returns what was sent back."""
     sent: list[Message] = []
 
@@ -28,7 +28,7 @@ def exchanged(app: Any, *, headers: dict[str, str] | None = None) -> list[Messag
 
     raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
     scope: Scope = {"type": "http", "method": "POST", "path": "/predict", "headers": raw}
-    asyncio.run(ExchangeMiddleware(app, metrics=Metrics())(scope, receive, send))
+    asyncio.run(ExchangeMiddleware(app, metrics=Metrics(), is_leaving=lambda: is_leaving)(scope, receive, send))
     return sent
 
 
@@ -51,6 +51,12 @@ def test_a_foreign_error_is_answered_without_a_word_of_it(caplog: pytest.LogCapt
     assert stack[0] == "KeyError"
     assert any("test_exchange.py" in line and line.endswith(" fail") for line in stack)
     assert SECRET not in str(stack)
+
+
+@pytest.mark.parametrize("is_leaving", [False, True])
+def test_a_service_that_leaves_asks_callers_to_send_no_more_on_their_connection(is_leaving: bool) -> None:
+    start = exchanged(answer_early, headers={"Content-Length": "0"}, is_leaving=is_leaving)[0]
+    assert ((b"connection", b"close") in start["headers"]) is is_leaving
 
 
 def test_an_answer_before_the_body_has_ended_lets_the_caller_finish_and_closes() -> None:

@@ -8,15 +8,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from model.errors import (
+    AdminKeyInvalid,
     AssetMissing,
     AudioTooLong,
     BundleInvalid,
+    BundleOutside,
+    BundleRefused,
     Cancelled,
     CorruptAudio,
     DeadlineExceeded,
+    InvalidRequestTimeout,
     InvalidUpload,
     NotReady,
     Overloaded,
+    ReloadUnderWay,
     StageFailed,
     TooManyChannels,
     UnsupportedAudio,
@@ -31,6 +36,11 @@ from service.problems import problem_of, problem_response
     ("error", "status", "code"),
     [
         (InvalidUpload("x"), 400, "invalid_upload"),
+        (InvalidRequestTimeout("x"), 400, "invalid_request_timeout"),
+        (AdminKeyInvalid("x"), 401, "admin_key_invalid"),
+        (BundleOutside("x"), 403, "bundle_outside"),
+        (ReloadUnderWay("x"), 409, "reload_under_way"),
+        (BundleRefused("x"), 422, "bundle_refused"),
         (UploadTooLarge("x"), 413, "upload_too_large"),
         (AudioTooLong("x"), 413, "audio_too_long"),
         (UnsupportedAudio("x"), 415, "unsupported_audio"),
@@ -100,6 +110,10 @@ def test_a_problem_carries_the_value_and_the_limit() -> None:
 @pytest.mark.parametrize("error", [Overloaded("x"), NotReady("x")], ids=lambda error: type(error).__name__)
 def test_who_may_come_back_is_told_when(error: VcemoError) -> None:
     assert int(problem_response(error, request_id="one").headers["retry-after"]) >= 1
+
+
+def test_who_brings_no_key_is_told_which_kind_is_wanted() -> None:
+    assert problem_response(AdminKeyInvalid("x"), request_id="one").headers["www-authenticate"] == "Bearer"
 
 
 def test_a_method_that_is_not_allowed_still_says_which_are() -> None:

@@ -1,5 +1,6 @@
 """Settings: read once, bounded, and none that nobody reads."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,39 @@ def test_a_recording_that_could_never_fit_the_queue_is_a_bad_setting() -> None:
         Settings(max_utterances=100, max_queue_utterances=99)
 
 
+@pytest.mark.parametrize(
+    ("keys", "refusal"),
+    [
+        ({}, "takes one of"),
+        ({"admin_key_file": "key", "admin_key_sha256": "0" * 64}, "takes one of"),
+        ({"admin_key_file": "nowhere"}, "admin_key_file cannot be read: No such file"),
+        ({"admin_key_file": "short"}, "holds 3 bytes; a key has 16 at least"),
+        ({"admin_key_sha256": "secret"}, "should match pattern"),
+    ],
+    ids=["none", "both", "missing file", "short key", "no digest"],
+)
+def test_an_admin_port_without_a_proper_key_is_a_bad_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, keys: dict[str, str], refusal: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short").write_text("abc\n")
+    with pytest.raises(ValidationError, match=refusal):
+        Settings.model_validate({"admin_port": 9001, **keys})
+
+
+def test_an_admin_key_is_read_from_its_file_without_the_line_end(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("correct horse battery\n")
+    digest = hashlib.sha256(b"correct horse battery").hexdigest()
+    assert Settings(admin_port=9001, admin_key_file=str(key)).read_admin_digest() == digest
+    assert Settings(admin_port=9001, admin_key_sha256=digest).read_admin_digest() == digest
+
+
+def test_the_admin_port_is_not_the_port_of_everybody_else() -> None:
+    with pytest.raises(ValidationError, match="must not be the port of everybody else"):
+        Settings(port=9001, admin_port=9001, admin_key_sha256="0" * 64)
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1
@@ -71,6 +105,10 @@ def test_every_setting_says_what_it_is() -> None:
 def test_every_setting_is_read_somewhere() -> None:
     folder = Path(service.__file__).parent
     code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
-    read_through = {"channel_roles": "roles"}
+    read_through = {
+        "channel_roles": "roles",
+        "admin_key_file": "read_admin_digest",
+        "admin_key_sha256": "read_admin_digest",
+    }
     unread = [name for name in Settings.model_fields if f"ettings.{read_through.get(name, name)}" not in code]
     assert unread == []

@@ -1,0 +1,240 @@
+"""Another bundle in a running service, with the real recogniser; what fails leaves everything as it was."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from copied_bundle import (
+    copied_bundle,
+    of_another_schema,
+    rewrite_facts,
+    with_a_byte_flipped,
+    with_another_golden_case,
+    with_another_golden_recording,
+)
+from prometheus_client import generate_latest
+from service_fixtures import BUNDLE
+
+from model.assets import AssetStore
+from model.errors import BundleOutside, BundleRefused, NotReady, ReloadUnderWay
+from model.processors import usable_processors
+from model.recognizer import EmotionRecognizer
+from service.budget import Budget
+from service.lifecycle import Service
+from service.settings import Settings
+
+pytest_plugins = ("service_fixtures",)
+
+OTHER_ENDING_SECONDS = 10.0
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of bundles: first, second, and a link to the first."""
+    folder = tmp_path_factory.mktemp("bundles")
+    copied_bundle(folder / "first", version="1.0.0")
+    copied_bundle(folder / "second", version="2.0.0")
+    (folder / "current").symlink_to("first")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(shelf: Path, assets: AssetStore) -> EmotionRecognizer:
+    loaded = EmotionRecognizer.load(shelf / "first", assets=assets, threads=usable_processors())
+    loaded.warm_up()
+    return loaded
+
+
+def during(service: Service, scenario: Callable[[], Awaitable[None]]) -> None:
+    """Run a scenario in a service that is ready."""
+
+    async def life() -> None:
+        service.start()
+        async with asyncio.timeout(60):
+            while service.state != "ready":
+                await asyncio.sleep(0.01)
+            try:
+                await scenario()
+            finally:
+                await service.stop()
+
+    asyncio.run(life())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(OTHER_ENDING_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def service_of(shelf: Path, first: EmotionRecognizer) -> Service:
+    return Service(Settings(bundle=shelf / "current"), recognizer=first)
+
+
+def metrics_of(service: Service) -> str:
+    return generate_latest(service.metrics.registry).decode()
+
+
+def test_another_version_takes_over_and_the_one_before_ends(shelf: Path, first: EmotionRecognizer) -> None:
+    service = service_of(shelf, first)
+
+    async def scenario() -> None:
+        threads = threading.active_count()
+        done = await service.reload("second")
+        assert (done.version, done.previous_version, done.has_changed) == ("2.0.0", "1.0.0", True)
+        assert service.require_loaded().facts.version == "2.0.0"
+        await until(lambda: not service.editions.retiring)
+        assert threading.active_count() <= threads + 1  # of the thread pool
+        text = metrics_of(service)
+        assert text.count("vcemo_bundle_info{") == 1
+        assert 'version="2.0.0"' in text
+        assert 'vcemo_queue_depth{stage="lower_layers"} 0.0' in text
+        assert 'vcemo_reloads_total{code="ok"} 1.0' in text
+
+    during(service, scenario)
+
+
+def test_parts_that_are_the_same_are_in_memory_once(shelf: Path, first: EmotionRecognizer) -> None:
+    service = service_of(shelf, first)
+
+    async def scenario() -> None:
+        await service.reload("second")
+        parts = service.require_loaded().recognizer.parts
+        assert parts is not None
+        assert first.parts is not None
+        for name in ("speech", "words", "sentence", "lower_layers"):
+            assert getattr(parts, name) is getattr(first.parts, name)
+        assert service.require_loaded().recognizer.bundle is not first.bundle
+
+    during(service, scenario)
+
+
+def test_a_request_ends_on_the_version_it_began_with(shelf: Path, first: EmotionRecognizer, speech: bytes) -> None:
+    service = service_of(shelf, first)
+
+    async def scenario() -> None:
+        with service.admitted() as before:
+            await service.reload("second")
+            with service.admitted() as after:
+                assert (before.facts.version, after.facts.version) == ("1.0.0", "2.0.0")
+                assert [edition.facts.version for edition in service.editions.retiring] == ["1.0.0"]
+                assert service.num_in_flight == 2
+                # The same upload on both: nobody joins the work of another version.
+                answers = await asyncio.gather(*(one.judge(speech, Budget(30)) for one in (before, after)))
+            assert answers[0].probabilities == pytest.approx(answers[1].probabilities, abs=1e-4)
+            assert service.metrics.duplicates._value.get() == 0
+            assert service.editions.retiring
+        await until(lambda: not service.editions.retiring)
+        with pytest.raises(NotReady):
+            await before.judge(speech, Budget(30))
+
+    during(service, scenario)
+
+
+SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
+    "fusion.onnx": (partial(with_a_byte_flipped, name="fusion.onnx"), "bundle_checksum_mismatch"),
+    "golden.npz": (partial(with_a_byte_flipped, name="golden.npz"), "bundle_checksum_mismatch"),
+    "golden.wav": (partial(with_a_byte_flipped, name="golden.wav"), "bundle_checksum_mismatch"),
+    "lower_layers.onnx": (partial(with_a_byte_flipped, name="lower_layers.onnx"), "bundle_checksum_mismatch"),
+    "MODEL_CARD.md": (partial(with_a_byte_flipped, name="MODEL_CARD.md"), "bundle_checksum_mismatch"),
+    "missing file": (lambda folder: (folder / "golden.wav").unlink(), "bundle_invalid"),
+    "no facts": (lambda folder: (folder / "bundle.json").unlink(), "bundle_invalid"),
+    "schema": (of_another_schema, "bundle_invalid"),
+    "golden case": (with_another_golden_case, "golden_mismatch"),
+    "golden recording": (with_another_golden_recording, "golden_mismatch"),
+    "parts": (lambda folder: rewrite_facts(folder, {"assets": {"whisper-base": {"model.bin": "0" * 64}}}), "bundle_invalid"),
+    "unknown part": (lambda folder: rewrite_facts(folder, {"assets": {"whisper-huge": {}}}), "unknown_asset"),
+    "other contents": (lambda folder: rewrite_facts(folder, {"version": "1.0.0", "created": "now"}), "bundle_invalid"),
+}
+
+
+def test_a_bundle_that_does_not_verify_is_refused_and_the_one_before_is_served_on(
+    shelf: Path, first: EmotionRecognizer, speech: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    service = service_of(shelf, first)
+
+    async def scenario() -> None:
+        for name, (spoil, code) in SPOILT.items():
+            folder = copied_bundle(shelf / f"spoilt {name}", version="3.0.0")
+            spoil(folder)
+            with pytest.raises(BundleRefused) as caught:
+                await service.reload(folder.name)
+            assert caught.value.value == code, name
+            assert "/" not in caught.value.message.replace("whisper-base/model.bin", ""), caught.value.message
+        edition = service.require_loaded()
+        assert edition.recognizer is first
+        assert not service.editions.retiring
+        assert (await edition.judge(speech, Budget(30))).emotion is not None
+        assert f'vcemo_reloads_total{{code="bundle_refused"}} {len(SPOILT)}.0' in metrics_of(service)
+
+    during(service, scenario)
+
+
+def test_the_version_that_is_served_is_left_alone(shelf: Path, first: EmotionRecognizer) -> None:
+    service = service_of(shelf, first)
+
+    async def scenario() -> None:
+        before = service.require_loaded()
+        done = await service.reload()
+        assert (done.version, done.has_changed) == ("1.0.0", False)
+        assert service.require_loaded() is before
+        assert 'vcemo_reloads_total{code="unchanged"} 1.0' in metrics_of(service)
+
+    during(service, scenario)
+
+
+def test_one_reload_at_a_time_and_a_failure_makes_room_for_the_next(shelf: Path, first: EmotionRecognizer) -> None:
+    service = service_of(shelf, first)
+
+    async def scenario() -> None:
+        with pytest.raises(BundleOutside):
+            await service.reload("../elsewhere")
+        done, refused = await asyncio.gather(service.reload("second"), service.reload("second"), return_exceptions=True)
+        assert not isinstance(done, BaseException)
+        assert isinstance(refused, ReloadUnderWay)
+        assert service.require_loaded().facts.version == "2.0.0"
+
+    during(service, scenario)
+
+
+def test_a_service_that_is_not_ready_takes_no_other_bundle(shelf: Path, first: EmotionRecognizer) -> None:
+    service = service_of(shelf, first)
+    with pytest.raises(NotReady):
+        asyncio.run(service.reload("second"))
+
+    async def scenario() -> None:
+        service.begin_drain()
+        with pytest.raises(NotReady):
+            await service.reload("second")
+
+    during(service, scenario)
+
+
+def test_a_stage_that_hangs_in_an_earlier_version_still_turns_liveness_red(
+    shelf: Path, first: EmotionRecognizer
+) -> None:
+    service = Service(Settings(bundle=shelf / "current", max_batch_seconds=0.05), recognizer=first)
+    goes_on = threading.Event()
+
+    async def scenario() -> None:
+        old = service.require_loaded()
+        hanging = asyncio.create_task(old.pipeline.stages[0].submit(b"", budget=Budget(30)))
+        old.pipeline.stages[0]._process = lambda items: [goes_on.wait()]
+        await asyncio.sleep(0)
+        await service.reload("second")
+        await until(lambda: old.busy_seconds > 0.05)
+        with pytest.raises(NotReady, match="stage decode is stuck"):
+            service.require_alive()
+        goes_on.set()
+        await hanging
+        await until(lambda: not service.editions.retiring)
+        service.require_alive()
+
+    during(service, scenario)
+
+
+def test_the_committed_bundle_is_the_one_that_is_copied() -> None:
+    assert (BUNDLE / "bundle.json").is_file()
