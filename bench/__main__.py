@@ -38,6 +38,7 @@ SHOWS: Final = {
     "load": "latency at half of saturation, and the processor time that is not Whisper's (minutes)",
     "long-recording": "ten minutes of speech in one upload: speed and memory",
     "start-up": "seconds from the command to ready, median of five",
+    "life-cycle": "kill -TERM and other bundles under load, 20 times each: requests lost, errors (minutes)",
     "soak": "memory, open files and threads over 5,000 requests (ten minutes)",
 }
 

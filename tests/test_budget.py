@@ -80,9 +80,7 @@ def test_a_spent_budget_allows_nothing() -> None:
     [(None, 60.0), ("250", 0.25), ("1", 0.001), ("0060000", 60.0), ("60001", 60.0), ("9" * 5000, 60.0)],
     ids=["not asked", "shorter", "least", "zeros before", "longer", "absurd"],
 )
-def test_a_caller_waits_as_long_as_asked_for_and_never_longer_than_the_limit(
-    asked: str | None, seconds: float
-) -> None:
+def test_a_caller_waits_as_long_as_asked_for_and_never_longer_than_the_limit(asked: str | None, seconds: float) -> None:
     assert seconds_asked(asked, limit_seconds=60.0) == seconds
 
 

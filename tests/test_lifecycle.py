@@ -2,72 +2,34 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-from copied_bundle import (
+from prometheus_client import generate_latest
+from reload_fixtures import (
     copied_bundle,
+    during,
     of_another_schema,
     rewrite_facts,
+    until,
     with_a_byte_flipped,
     with_another_golden_case,
     with_another_golden_recording,
 )
-from prometheus_client import generate_latest
-from service_fixtures import BUNDLE
 
 from model.assets import AssetStore
+from model.audio import Recording
 from model.errors import BundleOutside, BundleRefused, NotReady, ReloadUnderWay
 from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
+from model.segment import Utterance
 from service.budget import Budget
 from service.lifecycle import Service
 from service.settings import Settings
 
-pytest_plugins = ("service_fixtures",)
-
-OTHER_ENDING_SECONDS = 10.0
-
-
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of bundles: first, second, and a link to the first."""
-    folder = tmp_path_factory.mktemp("bundles")
-    copied_bundle(folder / "first", version="1.0.0")
-    copied_bundle(folder / "second", version="2.0.0")
-    (folder / "current").symlink_to("first")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def first(shelf: Path, assets: AssetStore) -> EmotionRecognizer:
-    loaded = EmotionRecognizer.load(shelf / "first", assets=assets, threads=usable_processors())
-    loaded.warm_up()
-    return loaded
-
-
-def during(service: Service, scenario: Callable[[], Awaitable[None]]) -> None:
-    """Run a scenario in a service that is ready."""
-
-    async def life() -> None:
-        service.start()
-        async with asyncio.timeout(60):
-            while service.state != "ready":
-                await asyncio.sleep(0.01)
-            try:
-                await scenario()
-            finally:
-                await service.stop()
-
-    asyncio.run(life())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(OTHER_ENDING_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.01)
+pytest_plugins = ("service_fixtures", "reload_fixtures")
 
 
 def service_of(shelf: Path, first: EmotionRecognizer) -> Service:
@@ -145,14 +107,17 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "schema": (of_another_schema, "bundle_invalid"),
     "golden case": (with_another_golden_case, "golden_mismatch"),
     "golden recording": (with_another_golden_recording, "golden_mismatch"),
-    "parts": (lambda folder: rewrite_facts(folder, {"assets": {"whisper-base": {"model.bin": "0" * 64}}}), "bundle_invalid"),
+    "parts": (
+        lambda folder: rewrite_facts(folder, {"assets": {"whisper-base": {"model.bin": "0" * 64}}}),
+        "bundle_invalid",
+    ),
     "unknown part": (lambda folder: rewrite_facts(folder, {"assets": {"whisper-huge": {}}}), "unknown_asset"),
     "other contents": (lambda folder: rewrite_facts(folder, {"version": "1.0.0", "created": "now"}), "bundle_invalid"),
 }
 
 
 def test_a_bundle_that_does_not_verify_is_refused_and_the_one_before_is_served_on(
-    shelf: Path, first: EmotionRecognizer, speech: bytes, tmp_path_factory: pytest.TempPathFactory
+    shelf: Path, first: EmotionRecognizer, speech: bytes
 ) -> None:
     service = service_of(shelf, first)
 
@@ -213,28 +178,33 @@ def test_a_service_that_is_not_ready_takes_no_other_bundle(shelf: Path, first: E
     during(service, scenario)
 
 
-def test_a_stage_that_hangs_in_an_earlier_version_still_turns_liveness_red(
-    shelf: Path, first: EmotionRecognizer
-) -> None:
-    service = Service(Settings(bundle=shelf / "current", max_batch_seconds=0.05), recognizer=first)
+class Hanging(EmotionRecognizer):
+    """Does not come back from voice activity until it is told to."""
+
     goes_on = threading.Event()
 
+    def utterances(self, recording: Recording, *, max_utterances: int | None = None) -> list[Utterance]:
+        self.goes_on.wait()
+        return super().utterances(recording, max_utterances=max_utterances)
+
+
+def test_a_stage_that_hangs_in_an_earlier_version_still_turns_liveness_red(
+    shelf: Path, first: EmotionRecognizer, assets: AssetStore, speech: bytes
+) -> None:
+    hanging = Hanging.load(shelf / "first", assets=assets, threads=usable_processors(), beside=first)
+    service = Service(Settings(bundle=shelf / "current", max_batch_seconds=1.0), recognizer=hanging)
+
     async def scenario() -> None:
-        old = service.require_loaded()
-        hanging = asyncio.create_task(old.pipeline.stages[0].submit(b"", budget=Budget(30)))
-        old.pipeline.stages[0]._process = lambda items: [goes_on.wait()]
-        await asyncio.sleep(0)
-        await service.reload("second")
-        await until(lambda: old.busy_seconds > 0.05)
-        with pytest.raises(NotReady, match="stage decode is stuck"):
+        with service.admitted() as old:
+            judging = asyncio.ensure_future(old.judge(speech, Budget(30)))
+            await until(lambda: old.busy_seconds > 0)
+            await service.reload("second")
+        await until(lambda: old.busy_seconds > 1)
+        with pytest.raises(NotReady, match="stage vad is stuck"):
             service.require_alive()
-        goes_on.set()
-        await hanging
+        hanging.goes_on.set()
+        await asyncio.wait({judging})
         await until(lambda: not service.editions.retiring)
         service.require_alive()
 
     during(service, scenario)
-
-
-def test_the_committed_bundle_is_the_one_that_is_copied() -> None:
-    assert (BUNDLE / "bundle.json").is_file()

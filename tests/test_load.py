@@ -103,6 +103,8 @@ def test_what_is_refused_or_cut_off_is_an_answer_that_is_not_good(slow: Slow) ->
     assert len(load.good) == 1
     nobody = asyncio.run(closed_loop("http://127.0.0.1:9", [recorded()], send=send_predict, concurrency=1))
     assert [answer.status for answer in nobody.answers] == [0]
+    assert [answer.status for answer in load.lost] == [503]
+    assert nobody.lost == []  # nothing that was not accepted can be lost
     assert nobody.throughput == 0
 
 

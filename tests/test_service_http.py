@@ -214,6 +214,23 @@ def test_a_request_ends_at_its_deadline_whether_it_sends_or_waits(
             assert connection.recv(100).startswith(b"HTTP/1.1 504")
 
 
+def test_a_caller_may_wait_for_less_than_the_limit(server: Running, long_speech: bytes, speech: bytes) -> None:
+    late = problem_in(server.predict(long_speech, **{"X-Request-Timeout-Ms": "50"}))
+    assert (late.status, late.code, late.limit) == (504, "deadline_exceeded", 0.05)
+    answer_to(server.predict(speech, **{"X-Request-Timeout-Ms": "999999999"}))
+    odd = problem_in(server.predict(speech, **{"X-Request-Timeout-Ms": "soon"}))
+    assert (odd.status, odd.code, odd.value, odd.limit) == (400, "invalid_request_timeout", "soon", 60_000)
+    parameters = server.client.get("/openapi.json").json()["paths"]["/predict"]["post"]["parameters"]
+    assert [(one["name"], one["in"], one["required"]) for one in parameters] == [
+        ("X-Request-Timeout-Ms", "header", False)
+    ]
+
+
+def test_a_service_that_has_loaded_has_started(server: Running) -> None:
+    answer = server.client.get("/health/startup")
+    assert (answer.status_code, answer.json()) == (200, {"status": "started"})
+
+
 def test_liveness_turns_red_while_a_stage_is_stuck_on_one_batch(
     recognizer: EmotionRecognizer, long_speech: bytes
 ) -> None:

@@ -68,7 +68,7 @@ def test_a_process_is_alive_then_ready_and_on_sigterm_finishes_its_work_and_leav
     process, url, log = started
     with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False) as client:
         wait_until(lambda: status(client, "/health/live") == 200)
-        assert status(client, "/health/ready") == 503
+        assert status(client, "/health/ready") == status(client, "/health/startup") == 503
         refusal = client.post("/predict", content=b"RIFF", headers={"Content-Type": "audio/wav"})
         assert (refusal.status_code, refusal.json()["code"]) == (503, "not_ready")
         assert process.stdout is not None
@@ -81,6 +81,7 @@ def test_a_process_is_alive_then_ready_and_on_sigterm_finishes_its_work_and_leav
             wait_until(lambda: "vcemo_requests_in_flight 1.0" in client.get("/metrics").text)
             process.send_signal(signal.SIGTERM)
             wait_until(lambda: status(client, "/health/ready") == 503)
+            assert status(client, "/health/startup") == status(client, "/health/live") == 200
             answer = judging.result()
     process.wait(PATIENCE_SECONDS)
     assert process.returncode == 0

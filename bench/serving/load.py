@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Answered:
     status: int
     latency_ms: float
     document: Any
+    was_accepted: bool = True
+    """False where the server let nobody connect."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,11 @@ class Load:
         return [answer for answer in self.answers if answer.status == httpx.codes.OK]
 
     @property
+    def lost(self) -> list[Answered]:
+        """Requests that a server accepted and did not answer with status 200."""
+        return [answer for answer in self.answers if answer.was_accepted and answer.status != httpx.codes.OK]
+
+    @property
     def throughput(self) -> float:
         """Good answers a second."""
         return len(self.good) / self.seconds
@@ -59,7 +66,7 @@ class Load:
 
 
 async def closed_loop(
-    url: str, recordings: Sequence[Recorded], *, send: Send, concurrency: int, timeout_seconds: float = 300.0
+    url: str, recordings: Iterable[Recorded], *, send: Send, concurrency: int, timeout_seconds: float = 300.0
 ) -> Load:
     """Post every recording, ``concurrency`` at a time: each caller waits for its answer before it asks again."""
     waiting = iter(recordings)
@@ -121,9 +128,15 @@ def _client(url: str, timeout_seconds: float) -> httpx.AsyncClient:
 async def _answered(client: httpx.AsyncClient, recorded: Recorded, send: Send, *, due: float) -> Answered:
     try:
         response = await send(client, recorded)
-    except httpx.TransportError:
+    except httpx.TransportError as error:
         # Refused or cut off: no status, which no HTTP answer has.
-        return Answered(recorded=recorded, status=0, latency_ms=(time.perf_counter() - due) * 1000, document=None)
+        return Answered(
+            recorded=recorded,
+            status=0,
+            latency_ms=(time.perf_counter() - due) * 1000,
+            document=None,
+            was_accepted=not isinstance(error, httpx.ConnectError),
+        )
     latency_ms = (time.perf_counter() - due) * 1000
     try:
         document = json.loads(response.content)

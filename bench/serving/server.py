@@ -80,7 +80,7 @@ def started(
     Raises:
         RuntimeError: it ended, or was not ready in time.
     """
-    port = _free_port()
+    port = free_port()
     began = time.perf_counter()
     with (
         tempfile.TemporaryFile() as log,
@@ -107,7 +107,8 @@ def service_command(bundle: Path, cache: Path, *options: str, python: str = sys.
     return [*command, "--log-level", "warning", *options]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
