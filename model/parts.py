@@ -59,19 +59,19 @@ class Parts:
                 pool,
                 lambda: SpeechRecognizer(assets.path(speech.asset), config=speech, threads=threads, device=device),
                 made_of=(speech, _checksums(assets, speech.asset), threads, device),
-                earlier=beside and beside.speech,
+                earlier=beside.speech if beside is not None else None,
             )
             words = _loaded(
                 pool,
                 lambda: WordVectors.load(assets.path(config.words.asset), config=config.words),
                 made_of=(config.words, _checksums(assets, config.words.asset)),
-                earlier=beside and beside.words,
+                earlier=beside.words if beside is not None else None,
             )
             sentence = _loaded(
                 pool,
                 lambda: load_sentence_encoder(config.sentence, folder=folder, threads=threads),
                 made_of=(config.sentence, _sealed(bundle, SENTENCE_ENCODER_FOLDER), threads),
-                earlier=beside and beside.sentence,
+                earlier=beside.sentence if beside is not None else None,
             )
             lower_layers = _loaded(
                 pool,
@@ -79,7 +79,7 @@ class Parts:
                     bundle.directory / LOWER_LAYERS_FILE, config.lower_layers, providers=bundle.providers
                 ),
                 made_of=(config.lower_layers, _sealed(bundle, LOWER_LAYERS_FILE), bundle.providers),
-                earlier=beside and beside.lower_layers,
+                earlier=beside.lower_layers if beside is not None else None,
             )
         return cls(
             speech=heard.result(),

@@ -5,8 +5,9 @@ Spans carry numbers, names of stages and the request id: never a transcript, sou
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
+from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
 from opentelemetry.trace import Span, StatusCode
 
@@ -30,7 +31,7 @@ def start_tracing(endpoint: str, *, version: str) -> Callable[[], None]:
     return provider.shutdown
 
 
-def telemetry(quiet_routes: frozenset[str]) -> dict[str, Any]:
+def telemetry(quiet_routes: frozenset[str]) -> TelemetryConfig:
     """Return FastAPI's own settings for the span of a request: none of probes, and no message of an error."""
     return {"logs": False, "operation_spans": False, "exclude": lambda scope: scope["path"] in quiet_routes}
 

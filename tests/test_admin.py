@@ -58,7 +58,7 @@ def test_who_has_no_key_or_another_learns_and_changes_nothing(
 ) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
         for given in ("", KEY, f"Basic {KEY}", "Bearer", "Bearer ", f"Bearer {KEY}!", "Bearer \xff"):
-            headers = {"Authorization": given.encode("latin-1")}
+            headers = {b"Authorization": given.encode("latin-1")}
             for answer in (
                 await client.get("/admin/status", headers=headers),
                 await client.post("/admin/reload", headers=headers, json={"bundle": "second"}),

@@ -117,6 +117,12 @@ def test_a_bad_setting_is_one_line_and_not_a_traceback() -> None:
     assert "known are VCEMO_BUNDLE" in run(VCEMO_MAX_UPLOAD_MB="25").stderr
 
 
+def test_an_admin_key_that_cannot_be_read_is_one_line_too(tmp_path: Path) -> None:
+    ended = run("--admin-port=9001", VCEMO_ADMIN_KEY_FILE=str(tmp_path / "nowhere"))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: admin_key_file cannot be read: No such file or directory\n"
+
+
 def test_the_schema_command_prints_the_published_schema() -> None:
     published = (ROOT / "docs" / "schema" / "predict-v1.json").read_text(encoding="utf-8")
     assert run("schema").stdout == published
