@@ -33,7 +33,7 @@ def serve(settings: Settings) -> int:
     app = create_app(settings)
     service: Service = app.state.service
     end_tracing = start_tracing(settings.traces_endpoint, version=SCHEMA_VERSION) if settings.traces_endpoint else None
-    _Server(app, settings).run()
+    Server(app, settings).run()
     if end_tracing is not None:
         end_tracing()
     if service.failure is None:
@@ -46,7 +46,7 @@ def serve(settings: Settings) -> int:
     return 1
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn that turns not ready before it stops listening, tells when it is ready, and ends when loading fails."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
@@ -76,6 +76,8 @@ class _Server(uvicorn.Server):
 
         uvicorn closes a connection that has no request yet at once: one that is on its way would be lost.
         """
+        if self._service.state == "ready":
+            self._service.begin_drain()
         await self._stop_listening()
         deadline = time.monotonic() + _LAST_REQUESTS_SECONDS
         while self.server_state.connections and not self.force_exit and time.monotonic() < deadline:

@@ -62,7 +62,9 @@ def _ended(workbench: Workbench, clips: Sequence[Recorded], *, seconds: float) -
             await asyncio.to_thread(server.process.wait, _EXIT_SECONDS)
 
         load = asyncio.run(_under_load(server, clips, end))
-        return load, server.process.wait(_EXIT_SECONDS)
+        code = server.process.wait(_EXIT_SECONDS)
+        workbench.console.print(f"ended with {code}: {len(load.good)} answered, {len(load.lost)} lost", highlight=False)
+        return load, code
 
 
 def _reloaded(workbench: Workbench, clips: Sequence[Recorded]) -> tuple[Load, int, float]:
