@@ -14,7 +14,7 @@
     │   └── TooManyChannels
     ├── ServingError              the request is sound, the service could not answer it
     │   ├── NotReady                  still loading, or shutting down
-    │   ├── Overloaded                a queue is full
+    │   ├── Overloaded                a queue is full, or too long for the caller's deadline
     │   ├── DeadlineExceeded          the caller's time is up
     │   ├── Cancelled                 the caller is gone
     │   └── StageFailed               a stage raised something foreign
@@ -118,9 +118,18 @@ class NotReady(ServingError):
 
 
 class Overloaded(ServingError):
-    """A bounded queue is full."""
+    """A bounded queue is full, or too long for the caller's deadline.
+
+    retry_after_seconds: when it may be worth asking again.
+    """
 
     code = "overloaded"
+
+    def __init__(
+        self, message: str, *, value: object = None, limit: object = None, retry_after_seconds: float = 0.0
+    ) -> None:
+        super().__init__(message, value=value, limit=limit)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class DeadlineExceeded(ServingError):

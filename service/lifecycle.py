@@ -14,6 +14,7 @@ from model.errors import NotReady, Overloaded
 from model.processors import one_blas_thread, usable_processors
 from model.recognizer import EmotionRecognizer, Recognition
 from service.duplicates import Duplicates
+from service.heap import keep_few_arenas, return_free_memory
 from service.metrics import Metrics
 from service.pipeline import Pipeline
 from service.settings import Settings
@@ -145,6 +146,7 @@ class Service:
 def _load_recognizer(settings: Settings, threads: int) -> EmotionRecognizer:
     started = time.monotonic()
     one_blas_thread()
+    keep_few_arenas()
     logger.info("loading the bundle and its pre-trained parts", extra={"facts": {"bundle": str(settings.bundle)}})
     recognizer = EmotionRecognizer.load(
         settings.bundle,
@@ -157,6 +159,7 @@ def _load_recognizer(settings: Settings, threads: int) -> EmotionRecognizer:
     logger.info("golden features matched, warming up", extra={"facts": {"seconds": round(loaded - started, 1)}})
     recognizer.warm_up()
     difference = recognizer.check_golden_audio()
+    return_free_memory()
     facts = {"seconds": round(time.monotonic() - loaded, 1), "difference": round(difference, 4)}
     logger.info("golden recording matched", extra={"facts": facts})
     return recognizer

@@ -1,5 +1,6 @@
 """Errors as HTTP answers (RFC 9457): the only place where a status code stands."""
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -44,6 +45,7 @@ _KINDS: Final[Mapping[type[VcemoError], tuple[int, str]]] = {
 """Looked up from an error's own class upwards. 499 is never seen by a caller; it is for logs and metrics."""
 
 _RETRY_AFTER_SECONDS: Final[Mapping[type[VcemoError], int]] = {Overloaded: 2, NotReady: 5}
+"""At least; a queue that is longer says so."""
 
 
 class Problem(BaseModel):
@@ -89,7 +91,7 @@ def problem_response(error: BaseException, *, request_id: str) -> "ProblemRespon
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     for kind, seconds in _RETRY_AFTER_SECONDS.items():
         if isinstance(error, kind):
-            headers["Retry-After"] = str(seconds)
+            headers["Retry-After"] = str(max(seconds, math.ceil(getattr(error, "retry_after_seconds", 0.0))))
     return ProblemResponse(problem_of(error, request_id=request_id), headers)
 
 
