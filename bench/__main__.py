@@ -39,6 +39,8 @@ SHOWS: Final = {
     "long-recording": "ten minutes of speech in one upload: speed and memory",
     "start-up": "seconds from the command to ready, median of five",
     "soak": "memory, open files and threads over 5,000 requests (ten minutes)",
+    "hostile": "ten thousand hostile requests among a thousand good ones: answers, memory, files, threads (minutes)",
+    "overload": "four times more callers than can be answered: goodput, and how soon the rest hear no (minutes)",
 }
 
 
