@@ -118,10 +118,7 @@ class NotReady(ServingError):
 
 
 class Overloaded(ServingError):
-    """A bounded queue is full, or too long for the caller's deadline.
-
-    retry_after_seconds: when it may be worth asking again.
-    """
+    """A bounded queue is full, or too long for the caller's deadline."""
 
     code = "overloaded"
 
@@ -129,7 +126,7 @@ class Overloaded(ServingError):
         self, message: str, *, value: object = None, limit: object = None, retry_after_seconds: float = 0.0
     ) -> None:
         super().__init__(message, value=value, limit=limit)
-        self.retry_after_seconds = retry_after_seconds
+        self.retry_after_seconds = retry_after_seconds  # when it may be worth asking again
 
 
 class DeadlineExceeded(ServingError):
