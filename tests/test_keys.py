@@ -101,6 +101,19 @@ def test_a_file_that_was_renamed_over_is_seen_though_size_and_time_are_the_same(
     assert keyring.find(new).name == "two"
 
 
+def test_a_link_that_is_turned_to_another_folder_is_followed_as_in_a_mounted_secret(tmp_path: Path) -> None:
+    clock = Clock()
+    for version, name in (("v1", "one"), ("v2", "two")):
+        (tmp_path / version).mkdir()
+        secret = added(tmp_path / version / "keys.toml", name)
+    (tmp_path / "now").symlink_to("v1")
+    keyring = Keyring(tmp_path / "now" / "keys.toml", now=clock)
+    (tmp_path / "next").symlink_to("v2")
+    (tmp_path / "next").replace(tmp_path / "now")
+    clock.seconds = 1.0
+    assert keyring.find(secret).name == "two"
+
+
 def test_a_broken_new_file_keeps_the_old_keys_until_it_is_mended(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     old = added(file, "old")

@@ -114,7 +114,7 @@ def test_a_bad_setting_is_one_line_and_not_a_traceback() -> None:
     ended = run("--max-upload-bytes=lots")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("error: max_upload_bytes: ")
-    assert "known are VCEMO_BUNDLE" in run(VCEMO_MAX_UPLOAD_MB="25").stderr
+    assert re.search(r"known are .*VCEMO_BUNDLE", run(VCEMO_MAX_UPLOAD_MB="25").stderr)
 
 
 def test_the_schema_command_prints_the_published_schema() -> None:
