@@ -1,6 +1,5 @@
 """Who may ask, and how much at a time: the guard before the routes that need a key."""
 
-import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -85,8 +84,4 @@ class Access:
             self._limiter.clear(rate, key.name)
             self._limiter.hit(rate, key.name)
             return
-        raise RateLimited(
-            f"this API key may ask {limit} times a minute",
-            limit=limit,
-            retry_after_seconds=max(1, math.ceil(wait_seconds)),
-        )
+        raise RateLimited(f"this API key may ask {limit} times a minute", limit=limit, retry_after_seconds=wait_seconds)
