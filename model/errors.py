@@ -122,10 +122,7 @@ class Unauthorized(ServingError):
 
 
 class RateLimited(ServingError):
-    """The API key has asked as often as it may for now.
-
-    retry_after_seconds: when it may ask again.
-    """
+    """The API key has asked as often as it may for now; may ask again in ``retry_after_seconds``."""
 
     code = "rate_limited"
 
