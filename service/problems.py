@@ -19,7 +19,10 @@ from model.errors import (
     InvalidUpload,
     NotReady,
     Overloaded,
+    RateLimited,
+    TooManyAtOnce,
     TooManyUtterances,
+    Unauthorized,
     UnsupportedAudio,
     UploadTooLarge,
     VcemoError,
@@ -30,12 +33,15 @@ INTERNAL: Final = "internal_error"
 
 _KINDS: Final[Mapping[type[VcemoError], tuple[int, str]]] = {
     InvalidUpload: (400, "The request holds no single recording"),
+    Unauthorized: (401, "An API key is needed"),
     UploadTooLarge: (413, "The upload is too large"),
     AudioTooLong: (413, "The recording is too long"),
     TooManyUtterances: (413, "The recording holds too many utterances"),
     UnsupportedAudio: (415, "The format is not supported"),
     CorruptAudio: (422, "The recording cannot be decoded"),
     AudioError: (422, "The recording cannot be used"),
+    RateLimited: (429, "The API key has asked too often"),
+    TooManyAtOnce: (429, "The API key has too many requests under way"),
     Cancelled: (499, "The caller went away"),
     Overloaded: (503, "The service is busy"),
     NotReady: (503, "The service is not ready"),
@@ -44,8 +50,14 @@ _KINDS: Final[Mapping[type[VcemoError], tuple[int, str]]] = {
 }
 """Looked up from an error's own class upwards. 499 is never seen by a caller; it is for logs and metrics."""
 
-_RETRY_AFTER_SECONDS: Final[Mapping[type[VcemoError], int]] = {Overloaded: 2, NotReady: 5}
-"""At least; a queue that is longer says so."""
+_RETRY_AFTER_SECONDS: Final[Mapping[type[VcemoError], int]] = {
+    RateLimited: 1,
+    TooManyAtOnce: 1,
+    Overloaded: 2,
+    NotReady: 5,
+}
+"""At least; a queue that is longer says so, and a key's rate."""
+_CHALLENGE: Final = 'Bearer realm="vcemo"'
 
 
 class Problem(BaseModel):
@@ -92,6 +104,8 @@ def problem_response(error: BaseException, *, request_id: str) -> "ProblemRespon
     for kind, seconds in _RETRY_AFTER_SECONDS.items():
         if isinstance(error, kind):
             headers["Retry-After"] = str(max(seconds, math.ceil(getattr(error, "retry_after_seconds", 0.0))))
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = _CHALLENGE
     return ProblemResponse(problem_of(error, request_id=request_id), headers)
 
 
