@@ -17,7 +17,7 @@ export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/numba-cache
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check train-tiny bench assets lock clean
+.PHONY: help serve test check train-tiny bench assets lock audit sbom clean
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,23 @@ lock: $(VENV)/installed-dev ## Renew requirements/*.lock; ARGS=--upgrade for new
 	$(COMPILE) -o requirements/base.lock
 	$(COMPILE) --extra training --extra dev --constraint requirements/base.lock -o requirements/dev.lock
 	$(COMPILE) --group gpu --constraint requirements/base.lock --no-emit-package onnxruntime -o requirements/gpu.lock
+
+# A package that the service does not know counts as none: strict, or an audit of nothing would end well.
+audit: $(VENV)/installed-dev ## Ask a public service for known vulnerabilities of what serving needs; ARGS="-s osv"
+	@mkdir -p build
+	@$(BIN)/pip-audit --requirement requirements/base.lock --no-deps --disable-pip --strict --progress-spinner off \
+		$(ARGS) 2> build/audit.log && code=0 || code=$$?; \
+	grep -E '^(No known vulnerabilities|Found [0-9]+ known)' build/audit.log || { \
+		tail -n 1 build/audit.log | cut -c 1-200 >&2; \
+		echo 'error: nothing was audited: no service that knows vulnerabilities answered (build/audit.log)' >&2; \
+		exit 1; }; \
+	exit $$code
+
+sbom: $(VENV)/installed-dev ## List what serving needs for machines: build/sbom.json (CycloneDX)
+	@mkdir -p build
+	@$(BIN)/python -W ignore::UserWarning -m cyclonedx_py requirements requirements/base.lock --pyproject pyproject.toml \
+		--output-reproducible --output-file build/sbom.json
+	@echo build/sbom.json
 
 clean: ## Remove .venv and every cache in the checkout
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

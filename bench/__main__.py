@@ -40,6 +40,9 @@ SHOWS: Final = {
     "start-up": "seconds from the command to ready, median of five",
     "life-cycle": "kill -TERM and other bundles under load, 20 times each: requests lost, errors (minutes)",
     "soak": "memory, open files and threads over 5,000 requests (ten minutes)",
+    "hostile": "ten thousand hostile requests among a thousand good ones: answers, memory, files, threads (minutes)",
+    "openapi": "a thousand requests to each operation, drawn from the OpenAPI document, with every check",
+    "overload": "four times more callers than can be answered: goodput, and how soon the rest hear no (minutes)",
 }
 
 

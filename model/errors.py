@@ -14,8 +14,11 @@
     │   ├── UnsupportedSampleRate     outside the rates we resample from
     │   └── TooManyChannels
     ├── ServingError              the request is sound, the service could not answer it
+    │   ├── Unauthorized              no API key that is known
+    │   ├── RateLimited               the key has asked too often
+    │   ├── TooManyAtOnce             the key has too many requests under way
     │   ├── NotReady                  still loading, or shutting down
-    │   ├── Overloaded                a queue is full
+    │   ├── Overloaded                a queue is full, or too long for the caller's deadline
     │   ├── DeadlineExceeded          the caller's time is up
     │   ├── Cancelled                 the caller is gone
     │   └── StageFailed               a stage raised something foreign
@@ -34,6 +37,7 @@
     │   ├── BundleInvalid             a file or field is missing or of another schema
     │   ├── BundleChecksumMismatch    a file is not the one the bundle was sealed with
     │   └── GoldenMismatch            the network does not reproduce its golden case
+    ├── KeysInvalid               the file of API keys cannot be used
     ├── CorpusError               training data that cannot be used
     ├── CheckpointInvalid         not the state of this run
     └── TrainingInterrupted       asked to stop, and saved
@@ -123,6 +127,30 @@ class ServingError(VcemoError):
     code = "serving_error"
 
 
+class Unauthorized(ServingError):
+    """The caller showed no API key, or none that is known."""
+
+    code = "unauthorized"
+
+
+class RateLimited(ServingError):
+    """The API key has asked as often as it may for now; may ask again in ``retry_after_seconds``."""
+
+    code = "rate_limited"
+
+    def __init__(
+        self, message: str, *, value: object = None, limit: object = None, retry_after_seconds: float = 0.0
+    ) -> None:
+        super().__init__(message, value=value, limit=limit)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyAtOnce(ServingError):
+    """The API key has as many requests under way as it may."""
+
+    code = "too_many_at_once"
+
+
 class NotReady(ServingError):
     """The service is still loading, or is shutting down."""
 
@@ -130,9 +158,15 @@ class NotReady(ServingError):
 
 
 class Overloaded(ServingError):
-    """A bounded queue is full."""
+    """A bounded queue is full, or too long for the caller's deadline."""
 
     code = "overloaded"
+
+    def __init__(
+        self, message: str, *, value: object = None, limit: object = None, retry_after_seconds: float = 0.0
+    ) -> None:
+        super().__init__(message, value=value, limit=limit)
+        self.retry_after_seconds = retry_after_seconds  # when it may be worth asking again
 
 
 class DeadlineExceeded(ServingError):
@@ -241,6 +275,12 @@ class GoldenMismatch(BundleError):
     """The loaded network does not reproduce the bundle's golden case."""
 
     code = "golden_mismatch"
+
+
+class KeysInvalid(VcemoError):
+    """The file of API keys cannot be read, or is not such a file."""
+
+    code = "keys_invalid"
 
 
 class CorpusError(VcemoError):

@@ -6,10 +6,12 @@ answer ever depends on batch mates.
 """
 
 import math
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -22,6 +24,8 @@ from model.audio import SAMPLE_RATE_HZ
 from model.encoder_states import averaged, num_states
 from model.script import simplified
 from model.whisper_spectrum import HOP_SAMPLES, WhisperSpectrum
+from model.whisper_vocabulary import NARROWED_LANGUAGE, needed, tokens_of, whole, write_narrowed
+from model.whisper_writer import WhisperWriter, Written, first_special
 
 Array = npt.NDArray[np.float32]
 Result = TypeVar("Result")
@@ -95,15 +99,6 @@ class Transcript:
     fell_back: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Decoded:
-    text: str
-    language: str
-    avg_logprob: float
-    no_speech_probability: float
-    num_tokens: int
-
-
 class SpeechRecognizer:
     """Whisper with one fixed prompt over batches of one bucket; safe to call from several threads.
 
@@ -119,18 +114,26 @@ class SpeechRecognizer:
         self.config = config
         self.workers = threads if device == "cpu" else 1
         self._encodes_together = device != "cpu"
-        self._whisper = ctranslate2.models.Whisper(
-            str(directory), device, compute_type=config.compute_type, inter_threads=self.workers, intra_threads=1
+        load = partial(
+            ctranslate2.models.Whisper,
+            device=device,
+            compute_type=config.compute_type,
+            inter_threads=self.workers,
+            intra_threads=1,
         )
-        self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-        self._first_special = self._token_id("<|endoftext|>")
-        # With time marks: without them Whisper leaves out whole sentences after a pause.
-        self._prompts = {
-            language: [
-                self._token_id(token) for token in ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>")
-            ]
+        self._whisper = load(str(directory))
+        tokenizer, tokens = Tokenizer.from_file(str(directory / "tokenizer.json")), tokens_of(directory)
+        self._writers = {
+            language: WhisperWriter(self._whisper, tokenizer, vocabulary=whole(len(tokens)), language=language)
             for language in (config.language, *config.other_languages)
         }
+        if config.language == NARROWED_LANGUAGE:
+            narrowed = needed(tokens, first_special=first_special(tokenizer))
+            # From files that are gone at once: CTranslate2 keeps what it is given in memory.
+            with tempfile.TemporaryDirectory(prefix="vcemo-whisper-") as folder:
+                write_narrowed(directory, Path(folder), tokens, narrowed)
+                writer = WhisperWriter(load(folder), tokenizer, vocabulary=narrowed, language=config.language)
+            self._writers[config.language] = writer
         self._spectrum = WhisperSpectrum(self._whisper.n_mels)
         self._beside = ThreadPoolExecutor(self.workers, thread_name_prefix="language")
 
@@ -161,15 +164,14 @@ class SpeechRecognizer:
         encoded = self._encode(utterances, self.config.padded_seconds(bucket))
         languages, decoded = self._decode_in_languages(encoded, bucket)
         doubtful = [index for index, result in enumerate(decoded) if self._has_run_away(result)]
-        final = dict(enumerate(decoded))
         if doubtful:
             full = self._encode([utterances[index] for index in doubtful], _WHISPER_SECONDS)
             again = self._decode(full, bucket, [languages[index] for index in doubtful])
             for index, result in zip(doubtful, again, strict=True):
-                final[index] = max(decoded[index], result, key=lambda one: (self._is_trusted(one), one.avg_logprob))
+                decoded[index] = max(decoded[index], result, key=lambda one: (self._is_trusted(one), one.avg_logprob))
         states = _on_host(encoded)
         return [
-            self._transcript(final[index], self._steps(states[index], len(samples)), fell_back=index in doubtful)
+            self._transcript(decoded[index], self._steps(states[index], len(samples)), fell_back=index in doubtful)
             for index, samples in enumerate(utterances)
         ]
 
@@ -202,12 +204,6 @@ class SpeechRecognizer:
                     on_progress(len(batch))
         return [results[index] for index in range(len(utterances))]
 
-    def _token_id(self, token: str) -> int:
-        index = self._tokenizer.token_to_id(token)
-        if index is None:
-            raise ValueError(f"the tokenizer has no token {token}")
-        return int(index)
-
     def _one_bucket(self, utterances: Sequence[Array]) -> float:
         buckets = {self.bucket_of(samples) for samples in utterances}
         if len(buckets) != 1:
@@ -222,7 +218,7 @@ class SpeechRecognizer:
         alone = [self._whisper.encode(ctranslate2.StorageView.from_array(one[None])) for one in spectra]
         return ctranslate2.StorageView.from_array(np.concatenate([_on_host(one) for one in alone]))
 
-    def _decode_in_languages(self, encoded: ctranslate2.StorageView, bucket: float) -> tuple[list[str], list[_Decoded]]:
+    def _decode_in_languages(self, encoded: ctranslate2.StorageView, bucket: float) -> tuple[list[str], list[Written]]:
         """Decode in the configured language while it is found out who speaks another, and those once more in theirs."""
         expected = [self.config.language] * encoded.shape[0]
         heard = self._beside.submit(self._languages, encoded)
@@ -230,10 +226,8 @@ class SpeechRecognizer:
         languages = heard.result()
         others = [index for index, language in enumerate(languages) if language != self.config.language]
         if others:
-            again = ctranslate2.StorageView.from_array(_on_host(encoded)[others])
-            for index, result in zip(
-                others, self._decode(again, bucket, [languages[index] for index in others]), strict=True
-            ):
+            again = self._decode(_rows(encoded, others), bucket, [languages[index] for index in others])
+            for index, result in zip(others, again, strict=True):
                 decoded[index] = result
         return languages, decoded
 
@@ -242,36 +236,24 @@ class SpeechRecognizer:
         if not self.config.other_languages:
             return [self.config.language] * encoded.shape[0]
         heard = [{token.strip("<|>"): p for token, p in one} for one in self._whisper.detect_language(encoded)]
-        return [max(self._prompts, key=one.__getitem__) for one in heard]
+        return [max(self._writers, key=one.__getitem__) for one in heard]
 
-    def _decode(self, encoded: ctranslate2.StorageView, bucket: float, languages: Sequence[str]) -> list[_Decoded]:
-        prompts = [self._prompts[language] for language in languages]
-        results = self._whisper.generate(
-            encoded,
-            prompts,
-            beam_size=self.config.beam_size,
-            max_length=len(prompts[0]) + self.config.max_tokens(bucket),
-            return_scores=True,
-            return_no_speech_prob=True,
-        )
-        return [
-            _Decoded(
-                # Cut off at its last token, a text can end within a character.
-                text=self._tokenizer.decode([token for token in ids if token < self._first_special]).strip("\ufffd "),
-                language=language,
-                # CTranslate2 divides by the tokens without the end; faster-whisper counts the end as well.
-                avg_logprob=float(result.scores[0]) * len(ids) / (len(ids) + 1),
-                no_speech_probability=float(result.no_speech_prob),
-                num_tokens=len(ids),
+    def _decode(self, encoded: ctranslate2.StorageView, bucket: float, languages: Sequence[str]) -> list[Written]:
+        decoded: dict[int, Written] = {}
+        for language in sorted(set(languages)):
+            members = [index for index, one in enumerate(languages) if one == language]
+            written = self._writers[language].write(
+                encoded if len(members) == len(languages) else _rows(encoded, members),
+                beam_size=self.config.beam_size,
+                max_tokens=self.config.max_tokens(bucket),
             )
-            for result, language in zip(results, languages, strict=True)
-            for ids in (result.sequences_ids[0],)
-        ]
+            decoded.update(zip(members, written, strict=True))
+        return [decoded[index] for index in range(len(languages))]
 
-    def _is_trusted(self, result: _Decoded) -> bool:
+    def _is_trusted(self, result: Written) -> bool:
         return result.avg_logprob >= self.config.min_avg_logprob and not self._has_run_away(result)
 
-    def _has_run_away(self, result: _Decoded) -> bool:
+    def _has_run_away(self, result: Written) -> bool:
         """Whether a second pass may help: nothing was written, or the same over and over."""
         return not result.text or _compression_ratio(result.text) > self.config.max_compression_ratio
 
@@ -279,7 +261,7 @@ class SpeechRecognizer:
         """Average the states (frames / 2, d_model) of the real samples into steps (steps, d_model)."""
         return averaged(states[: num_states(num_samples)], states_per_step=self.config.states_per_step)
 
-    def _transcript(self, result: _Decoded, states: Array, *, fell_back: bool) -> Transcript:
+    def _transcript(self, result: Written, states: Array, *, fell_back: bool) -> Transcript:
         status: TranscriptStatus = "ok" if self._is_trusted(result) else "low_confidence"
         # Into silence, Whisper writes "you" or "Thank you." with confidence.
         is_doubtful = status != "ok" or result.language != self.config.language
@@ -300,6 +282,10 @@ class SpeechRecognizer:
 def _on_host(encoded: ctranslate2.StorageView) -> Array:
     """Copy encoder states (batch, frames / 2, d_model) out of CTranslate2's memory before the view goes."""
     return np.array(encoded.to_device(ctranslate2.Device.cpu), dtype=np.float32)
+
+
+def _rows(encoded: ctranslate2.StorageView, rows: Sequence[int]) -> ctranslate2.StorageView:
+    return ctranslate2.StorageView.from_array(_on_host(encoded)[list(rows)])
 
 
 def _compression_ratio(text: str) -> float:

@@ -1,4 +1,4 @@
-"""``python -m service``: serve a bundle over HTTP, or print the answer's JSON Schema."""
+"""``python -m service``: serve a bundle over HTTP, make an API key, or print the answer's JSON Schema."""
 
 import argparse
 import json
@@ -15,6 +15,8 @@ examples:
   python -m service                                   on this machine only, port 8000
   python -m service --host 0.0.0.0 --port 9000        for the network
   python -m service --threads 2 --max-clip-seconds 60
+  python -m service key dashboard >> keys.toml        shows a new key once; only its hash goes to the file
+  python -m service --api-keys-file keys.toml         for callers with a key
   python -m service schema > docs/schema/predict-v1.json
 
 Every option is also a variable: --max-upload-bytes is VCEMO_MAX_UPLOAD_BYTES. The pre-trained parts come from
@@ -24,8 +26,14 @@ Every option is also a variable: --max-upload-bytes is VCEMO_MAX_UPLOAD_BYTES. T
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    given = vars(_parser().parse_args(arguments))
-    if given.pop("command") == "schema":
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
+    command, key_name = given.pop("command"), given.pop("key_name")
+    if (command == "key") != (key_name is not None):
+        parser.error("key needs a NAME, and nothing else does: python -m service key dashboard")
+    if key_name is not None:
+        return _print_key(key_name)
+    if command == "schema":
         from service.schemas import predict_schema
 
         print(json.dumps(predict_schema(), indent=2, ensure_ascii=False))
@@ -45,6 +53,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return serve(settings)
 
 
+def _print_key(name: str) -> int:
+    from service.keys import make_key
+
+    try:
+        secret, lines = make_key(name)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    # Apart, so that the lines can be sent to the file and the key still shows.
+    print(f"the key, for the caller; it is kept nowhere:\n\n  {secret}\n", file=sys.stderr)
+    print(lines)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m service",
@@ -55,10 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("serve", "schema"),
+        choices=("serve", "key", "schema"),
         default="serve",
-        help="schema prints the answer's JSON Schema",
+        help="key makes an API key, schema prints the answer's JSON Schema",
     )
+    parser.add_argument("key_name", nargs="?", metavar="NAME", help="of the key to make; shown in logs and metrics")
     for name, field in Settings.model_fields.items():
         default: Any = field.get_default(call_default_factory=True, validated_data={})
         described = (

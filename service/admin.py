@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from model.errors import AdminKeyInvalid, Cancelled, UploadTooLarge
 from service.app import answer_with_problems
 from service.exchange import QUIET_ROUTES, ExchangeMiddleware
+from service.headers import HeadersMiddleware
 from service.lifecycle import Service, State
 from service.traces import telemetry
 
@@ -57,6 +58,7 @@ def create_admin_app(service: Service, *, key_sha256: str) -> FastAPI:
     app.state.service = service
     app.state.key_sha256 = key_sha256
     app.add_middleware(ExchangeMiddleware, metrics=service.metrics)
+    app.add_middleware(HeadersMiddleware)
     answer_with_problems(app)
     app.include_router(_router)
     return app

@@ -2,25 +2,34 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from model.errors import VcemoError
 from model.recognizer import EmotionRecognizer
-from service.exchange import QUIET_ROUTES, ExchangeMiddleware, answer_problem
+from service.access import ACCESS_ERRORS, Access
+from service.exchange import HEADER, QUIET_ROUTES, ExchangeMiddleware, answer_problem
+from service.headers import HeadersMiddleware
+from service.keys import Keyring
 from service.lifecycle import Service
 from service.problems import ProblemResponse
-from service.routes import router
+from service.routes import keyed_router, router
 from service.schemas import SCHEMA_VERSION
 from service.settings import Settings
 from service.traces import telemetry
 
 
 def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) -> FastAPI:
-    """Build the application; without a loaded and warm ``recognizer`` it loads the settings' bundle when it starts."""
+    """Build the application; without a loaded and warm ``recognizer`` it loads the settings' bundle when it starts.
+
+    Raises:
+        KeysInvalid: there is to be a file of API keys, and it cannot be used.
+    """
     service = Service(settings, recognizer=recognizer)
 
     @asynccontextmanager
@@ -37,9 +46,15 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
         telemetry=telemetry(QUIET_ROUTES),
     )
     app.state.service = service
-    app.add_middleware(ExchangeMiddleware, metrics=service.metrics, is_leaving=lambda: service.state == "draining")
+    _add_middleware(app, service)
     answer_with_problems(app)
     app.include_router(router)
+    if settings.api_keys_file:
+        access = Access(Keyring(Path(settings.api_keys_file)))
+        guard = Depends(access.guard, scope="function")
+        app.include_router(keyed_router, dependencies=[guard], responses=ACCESS_ERRORS)
+    else:
+        app.include_router(keyed_router)
     return app
 
 
@@ -47,6 +62,21 @@ def answer_with_problems(app: FastAPI) -> None:
     """Turn every error that a route may raise into a problem document."""
     for kind in (VcemoError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer_problem)
+
+
+def _add_middleware(app: FastAPI, service: Service) -> None:
+    # The last is the outermost: what the exchange answers for a failure is for a browser's page to read as well.
+    app.add_middleware(ExchangeMiddleware, metrics=service.metrics, is_leaving=lambda: service.state == "draining")
+    if service.settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.settings.origins,
+            allow_methods=("GET", "POST"),
+            # No cookie lets anybody in, so a page gains nothing by a header that it may send.
+            allow_headers=("*",),
+            expose_headers=(HEADER, "Retry-After"),
+        )
+    app.add_middleware(HeadersMiddleware)
 
 
 async def _answer_problem(request: Request, error: Exception) -> ProblemResponse:

@@ -1,8 +1,8 @@
 """One bounded, work-conserving batcher for every stage of the pipeline.
 
-A free worker thread takes what is queued now: the oldest item, and others of its key up to the limit or
+A free worker thread takes what is queued now: the item due first, and others of its key up to the limit or
 to its fair share where other workers are free as well.
-Nothing waits for a timer while a worker idles, the oldest is always next, and a full queue refuses at once.
+Nothing waits for a timer while a worker idles, and whoever could not be answered in time is refused at once.
 """
 
 import asyncio
@@ -10,28 +10,23 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from model.errors import NotReady, Overloaded, ServingError, StageFailed, VcemoError
 from service.budget import Budget
+from service.waiting_line import Done, Entry, WaitingLine
+
+__all__ = ["BatchFacts", "Batcher", "Done"]
 
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Done(Generic[Result]):
-    """A result, and when (on the monotonic clock) a worker spent its time on it."""
-
-    value: Result
-    started: float
-    ended: float
+_NEWEST_SHARE: Final = 0.2
+"""Weight of the latest batch in the pace that is reckoned with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,20 +39,6 @@ class BatchFacts:
     cpu_seconds: float
     """Of the worker's own thread: what an engine computes in threads of its own is not in it."""
     queue_seconds: tuple[float, ...]
-
-
-@dataclass(eq=False, kw_only=True, slots=True)
-class _Entry(Generic[Item, Result]):
-    item: Item
-    key: Hashable
-    budget: Budget
-    future: "asyncio.Future[Done[Result]]"
-    queued: float
-
-    def settle(self, outcome: "Done[Result] | BaseException") -> None:
-        # The loop is closed when the process is shutting down: nobody waits any more.
-        with suppress(RuntimeError):
-            self.future.get_loop().call_soon_threadsafe(_settle, self.future, outcome)
 
 
 class Batcher(Generic[Item, Result]):
@@ -85,8 +66,9 @@ class Batcher(Generic[Item, Result]):
         self._key = key
         self._on_batch = on_batch
         self._changed = threading.Condition()
-        self._queue: deque[_Entry[Item, Result]] = deque()
-        self._running: dict[int, tuple[float, list[_Entry[Item, Result]]]] = {}
+        self._line: WaitingLine[Item, Result] = WaitingLine()
+        self._item_seconds = 0.0
+        self._running: dict[int, tuple[float, list[Entry[Item, Result]]]] = {}
         self._is_closing = False
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(workers)
@@ -97,7 +79,12 @@ class Batcher(Generic[Item, Result]):
     @property
     def depth(self) -> int:
         """Items that wait."""
-        return len(self._queue)
+        return len(self._line)
+
+    @property
+    def item_seconds(self) -> float:
+        """Seconds from one item's end to the next one's, as of late; zero before the first."""
+        return self._item_seconds
 
     @property
     def busy_seconds(self) -> float:
@@ -117,7 +104,7 @@ class Batcher(Generic[Item, Result]):
         The first failure is raised; what has not begun of the others is withdrawn.
 
         Raises:
-            Overloaded: the queue has no room for all of them.
+            Overloaded: the queue has no room for all of them, or would not come to them within the budget.
             NotReady: the batcher is closing.
             Cancelled: the caller is gone.
             DeadlineExceeded: the caller's time is up.
@@ -125,10 +112,17 @@ class Batcher(Generic[Item, Result]):
         """
         if not items:
             return []
-        loop, now = asyncio.get_running_loop(), time.monotonic()
+        loop, now, pace = asyncio.get_running_loop(), time.monotonic(), self._item_seconds
         entries = [
-            _Entry[Item, Result](item=item, key=self._key(item), budget=budget, future=loop.create_future(), queued=now)
-            for item in items
+            Entry[Item, Result](
+                item=item,
+                key=self._key(item),
+                budget=budget,
+                future=loop.create_future(),
+                queued=now,
+                due=now + place * pace,
+            )
+            for place, item in enumerate(items)
         ]
         self._admit(entries)
         try:
@@ -152,26 +146,31 @@ class Batcher(Generic[Item, Result]):
                 for entry in stuck:
                     entry.settle(_closing())
 
-    def _admit(self, entries: Sequence[_Entry[Item, Result]]) -> None:
+    def _admit(self, entries: Sequence[Entry[Item, Result]]) -> None:
         with self._changed:
             if self._is_closing:
                 raise _closing()
-            depth = len(self._queue) + len(entries)
+            pace, depth = self._item_seconds, len(self._line) + len(entries)
             if depth > self._max_queue:
-                raise Overloaded(f"the queue before stage {self.name} is full", value=depth, limit=self._max_queue)
-            self._queue.extend(entries)
+                message = f"the queue before stage {self.name} is full"
+                raise Overloaded(message, value=depth, limit=self._max_queue, retry_after_seconds=pace * depth)
+            # Of others alone: before an empty queue nobody is refused, or one slow batch would be believed for ever.
+            wait = pace * self._line.num_before(entries[-1].due)
+            limit = min(entry.budget.remaining_seconds for entry in entries)
+            if wait > limit:
+                message = f"stage {self.name} would not begin in time"
+                raise Overloaded(message, value=round(wait, 1), limit=round(limit, 1), retry_after_seconds=wait)
+            self._line.add(entries)
             self._changed.notify(len(entries))
 
-    def _withdraw(self, entries: Sequence[_Entry[Item, Result]]) -> None:
+    def _withdraw(self, entries: Sequence[Entry[Item, Result]]) -> None:
         if all(entry.future.done() and not entry.future.cancelled() for entry in entries):
             return
-        unwanted = set(map(id, entries))
         with self._changed:
-            self._queue = deque(entry for entry in self._queue if id(entry) not in unwanted)
+            self._line.remove(entries)
 
     def _refuse_queued(self) -> None:
-        while self._queue:
-            self._queue.popleft().settle(_closing())
+        self._line.refuse(lambda _: _closing())
 
     def _work(self) -> None:
         # One call a batch: locals of this loop would keep a finished batch, with its audio, until the next.
@@ -185,12 +184,15 @@ class Batcher(Generic[Item, Result]):
         begun, cpu_begun = time.monotonic(), time.thread_time()
         for entry, outcome in zip(batch, self._outcomes(batch), strict=True):
             entry.settle(outcome)
+        seconds = time.monotonic() - begun
         with self._changed:
             del self._running[threading.get_ident()]
+            latest = seconds / len(batch) / len(self._threads)
+            self._item_seconds += (latest - self._item_seconds) * (_NEWEST_SHARE if self._item_seconds else 1.0)
         facts = BatchFacts(
             stage=self.name,
             size=len(batch),
-            seconds=time.monotonic() - begun,
+            seconds=seconds,
             cpu_seconds=time.thread_time() - cpu_begun,
             queue_seconds=tuple(begun - entry.queued for entry in batch),
         )
@@ -200,36 +202,27 @@ class Batcher(Generic[Item, Result]):
             logger.exception("the metrics hook failed", extra={"facts": {"stage": self.name}})
         return True
 
-    def _take(self) -> list[_Entry[Item, Result]] | None:
-        """Wait for work: the oldest item and others of its key; None when closed."""
+    def _take(self) -> list[Entry[Item, Result]] | None:
+        """Wait for work: the item due first and others of its key; None when closed."""
         with self._changed:
-            while not self._queue or self._drop_expired():
-                if self._is_closing and not self._queue:
+            while not self._line or self._drop_expired():
+                if self._is_closing and not self._line:
                     return None
-                if not self._queue:
+                if not self._line:
                     self._changed.wait()
-            key = self._queue[0].key
-            alike = [entry for entry in self._queue if entry.key == key]
+            alike = self._line.first_of_a_kind()
             free_workers = len(self._threads) - len(self._running)
             batch = alike[: min(self._max_batch_size, math.ceil(len(alike) / free_workers))]
-            taken = set(map(id, batch))
-            self._queue = deque(entry for entry in self._queue if id(entry) not in taken)
+            self._line.remove(batch)
             self._running[threading.get_ident()] = (time.monotonic(), batch)
             return batch
 
     def _drop_expired(self) -> bool:
         """Answer entries whose caller is gone or late; whether that emptied the queue."""
-        alive: deque[_Entry[Item, Result]] = deque()
-        for entry in self._queue:
-            refusal = _refusal(entry.budget)
-            if refusal is None:
-                alive.append(entry)
-            else:
-                entry.settle(refusal)
-        self._queue = alive
-        return not alive
+        self._line.refuse(lambda entry: _refusal(entry.budget))
+        return not self._line
 
-    def _outcomes(self, batch: Sequence[_Entry[Item, Result]]) -> "list[Done[Result] | BaseException]":
+    def _outcomes(self, batch: Sequence[Entry[Item, Result]]) -> "list[Done[Result] | BaseException]":
         started = time.monotonic()
         try:
             values = self._process([entry.item for entry in batch])
@@ -247,7 +240,7 @@ class Batcher(Generic[Item, Result]):
         ended = time.monotonic()
         return [Done(value=value, started=started, ended=ended) for value in values]
 
-    def _outcome_alone(self, entry: _Entry[Item, Result]) -> "list[Done[Result] | BaseException]":
+    def _outcome_alone(self, entry: Entry[Item, Result]) -> "list[Done[Result] | BaseException]":
         refusal = _refusal(entry.budget)
         return self._outcomes([entry]) if refusal is None else [refusal]
 
@@ -257,15 +250,6 @@ class Batcher(Generic[Item, Result]):
         failure = StageFailed(f"stage {self.name} failed")
         failure.__cause__ = error
         return failure
-
-
-def _settle(future: "asyncio.Future[Any]", outcome: Any) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, BaseException):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
 
 
 def _refusal(budget: Budget) -> ServingError | None:

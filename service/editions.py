@@ -12,6 +12,7 @@ from model.recognizer import EmotionRecognizer, Recognition
 from service.batching import Batcher
 from service.budget import Budget
 from service.duplicates import Duplicates
+from service.heap import return_free_memory
 from service.metrics import Metrics
 from service.pipeline import Pipeline
 from service.settings import Settings
@@ -123,7 +124,10 @@ class Editions:
             await asyncio.sleep(_STUCK_LOOK_SECONDS)
         del self._retiring[edition]
         self._watch_queues()
-        logger.info("retired", extra={"facts": {"version": edition.facts.version}})
+        version = edition.facts.version
+        del edition  # the network's memory goes with it
+        await asyncio.to_thread(return_free_memory)
+        logger.info("retired", extra={"facts": {"version": version}})
 
     def _watch_queues(self) -> None:
         names = {stage.name for stage in self.stages}

@@ -38,6 +38,8 @@ class Exchange:
     status: int = 0
     sends_unasked: bool = True
     """False while a caller who sent ``Expect: 100-continue`` has not been told to go on."""
+    key_name: str = ""
+    """Of the API key that let the request in; empty where none is asked for."""
     has_whole_body: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -111,6 +113,9 @@ class ExchangeMiddleware:
             "code": exchange.code,
             "milliseconds": round(seconds * 1000),
         }
+        if exchange.key_name:
+            facts["key"] = exchange.key_name
+            self._metrics.key_requests.labels(exchange.key_name, exchange.code).inc()
         logger.log(level, "request", extra={"facts": facts | exchange.facts})
 
 

@@ -10,6 +10,7 @@ from model.bundle import read_facts
 from model.errors import AssetError, BundleError, BundleInvalid, BundleOutside, BundleRefused
 from model.processors import one_blas_thread
 from model.recognizer import EmotionRecognizer
+from service.heap import keep_few_arenas, return_free_memory
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def load_recognizer(
     """
     started = time.monotonic()
     one_blas_thread()
+    keep_few_arenas()
     logger.info("loading the bundle and its pre-trained parts", extra={"facts": {"bundle": str(directory)}})
     recognizer = EmotionRecognizer.load(
         directory,
@@ -41,6 +43,7 @@ def load_recognizer(
     logger.info("golden features matched, warming up", extra={"facts": {"seconds": round(loaded - started, 1)}})
     recognizer.warm_up()
     difference = recognizer.check_golden_audio()
+    return_free_memory()
     facts = {"seconds": round(time.monotonic() - loaded, 1), "difference": round(difference, 4)}
     logger.info("golden recording matched", extra={"facts": facts})
     return recognizer

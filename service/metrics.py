@@ -24,6 +24,8 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._requests = self._counter("requests", "Answers by route and outcome code", "route", "code")
         self._request_seconds = self._histogram("request_seconds", "From head to answer", _REQUEST_SECONDS, "route")
+        about = "Answers by API key, by its name, and outcome code; an unknown key is in vcemo_requests alone"
+        self.key_requests = self._counter("key_requests", about, "key", "code")
         self.in_flight = self._gauge("requests_in_flight", "Recordings held now")
         self.ready = self._gauge("ready", "1 while recordings are welcome")
         about = "Work of a stage, or waiting (queue), in one request"

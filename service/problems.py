@@ -1,5 +1,6 @@
 """Errors as HTTP answers (RFC 9457): the only place where a status code stands."""
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,8 +23,11 @@ from model.errors import (
     InvalidUpload,
     NotReady,
     Overloaded,
+    RateLimited,
     ReloadUnderWay,
+    TooManyAtOnce,
     TooManyUtterances,
+    Unauthorized,
     UnsupportedAudio,
     UploadTooLarge,
     VcemoError,
@@ -36,6 +40,7 @@ _KINDS: Final[Mapping[type[VcemoError], tuple[int, str]]] = {
     InvalidUpload: (400, "The request holds no single recording"),
     InvalidRequestTimeout: (400, "The request's own deadline is not valid"),
     AdminKeyInvalid: (401, "The key is not valid"),
+    Unauthorized: (401, "An API key is needed"),
     BundleOutside: (403, "The bundle is not where bundles are loaded from"),
     ReloadUnderWay: (409, "Another bundle is being loaded"),
     UploadTooLarge: (413, "The upload is too large"),
@@ -45,6 +50,8 @@ _KINDS: Final[Mapping[type[VcemoError], tuple[int, str]]] = {
     CorruptAudio: (422, "The recording cannot be decoded"),
     AudioError: (422, "The recording cannot be used"),
     BundleRefused: (422, "The bundle cannot be served"),
+    RateLimited: (429, "The API key has asked too often"),
+    TooManyAtOnce: (429, "The API key has too many requests under way"),
     Cancelled: (499, "The caller went away"),
     Overloaded: (503, "The service is busy"),
     NotReady: (503, "The service is not ready"),
@@ -53,7 +60,14 @@ _KINDS: Final[Mapping[type[VcemoError], tuple[int, str]]] = {
 }
 """Looked up from an error's own class upwards. 499 is never seen by a caller; it is for logs and metrics."""
 
-_RETRY_AFTER_SECONDS: Final[Mapping[type[VcemoError], int]] = {Overloaded: 2, NotReady: 5}
+_RETRY_AFTER_SECONDS: Final[Mapping[type[VcemoError], int]] = {
+    RateLimited: 1,
+    TooManyAtOnce: 1,
+    Overloaded: 2,
+    NotReady: 5,
+}
+"""At least; a queue that is longer says so, and a key's rate."""
+_CHALLENGE: Final = 'Bearer realm="vcemo"'
 
 
 class Problem(BaseModel):
@@ -97,11 +111,11 @@ def problem_of(error: BaseException, *, request_id: str) -> Problem:
 def problem_response(error: BaseException, *, request_id: str) -> "ProblemResponse":
     """Answer with a problem document."""
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if isinstance(error, AdminKeyInvalid):
-        headers["WWW-Authenticate"] = "Bearer"
     for kind, seconds in _RETRY_AFTER_SECONDS.items():
         if isinstance(error, kind):
-            headers["Retry-After"] = str(seconds)
+            headers["Retry-After"] = str(max(seconds, math.ceil(getattr(error, "retry_after_seconds", 0.0))))
+    if isinstance(error, Unauthorized | AdminKeyInvalid):
+        headers["WWW-Authenticate"] = _CHALLENGE
     return ProblemResponse(problem_of(error, request_id=request_id), headers)
 
 

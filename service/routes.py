@@ -32,6 +32,9 @@ from service.schemas import PredictAnswer, answer_of
 from service.uploads import FILE_FIELD, read_upload
 
 router = APIRouter()
+"""Open to machines that look after the service."""
+keyed_router = APIRouter()
+"""Open to callers: whatever hears a recording or tells of the bundle. A key is asked for here, where any is."""
 
 _PREDICT_ERRORS: Final = documented(
     InvalidUpload("send exactly one recording, as the part named file"),
@@ -109,7 +112,7 @@ def _service_of(request: Request) -> Service:
     return service
 
 
-@router.post(
+@keyed_router.post(
     "/predict",
     response_model=PredictAnswer,
     responses={200: {"content": {"application/json": {"example": PREDICT_ANSWER}}}, **_PREDICT_ERRORS},
@@ -172,7 +175,7 @@ async def metrics(request: Request) -> Response:
     return Response(encode(_service_of(request).metrics.registry), media_type=media_type)
 
 
-@router.get("/v1/model", responses=documented(NotReady("the service is not ready: loading", value="loading")))
+@keyed_router.get("/v1/model", responses=documented(NotReady("the service is not ready: loading", value="loading")))
 async def model_facts(request: Request) -> ModelAnswer:
     """What is served: the bundle's facts, measured quality, corpora with their licences, and checksums."""
     bundle = _service_of(request).require_loaded().recognizer.bundle

@@ -14,7 +14,7 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
-from model.errors import AssetError, VcemoError
+from model.errors import AssetError, KeysInvalid, VcemoError
 from service.admin import create_admin_app
 from service.app import create_app
 from service.lifecycle import Service
@@ -30,7 +30,11 @@ _LAST_REQUESTS_SECONDS: Final = 1.0
 def serve(settings: Settings) -> int:
     """Serve until a signal or a failure; returns the exit code."""
     configure_logging(level=settings.log_level, style=settings.log_format)
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except KeysInvalid as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 1
     service: Service = app.state.service
     end_tracing = start_tracing(settings.traces_endpoint, version=SCHEMA_VERSION) if settings.traces_endpoint else None
     Server(app, settings).run()
@@ -132,9 +136,10 @@ class Server(uvicorn.Server):
         host = "localhost" if self._settings.host in ("127.0.0.1", "0.0.0.0", "::") else self._settings.host  # noqa: S104
         url = f"http://{host}:{port}"
         if self._settings.log_format == "text":
+            key = '-H "X-API-Key: YOURS" ' if self._settings.api_keys_file else ""
             print(
                 f"\n  ready        {url}\n  try it       {url}/docs\n"
-                f"  or           curl -F file=@recording.wav {url}/predict\n",
+                f"  or           curl {key}-F file=@recording.wav {url}/predict\n",
                 flush=True,
             )
 

@@ -62,6 +62,11 @@ class Settings(BaseSettings):
     request_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Longest time from a request's first byte to its answer, in seconds."""
 
+    api_keys_file: str = ""
+    """TOML file of the API keys that may ask (`python -m service key NAME` makes one); empty asks nobody for a key."""
+    cors_origins: Annotated[str, Field(pattern=r"^$|^\*$|^https?://[^\s,/]+(,https?://[^\s,/]+)*$")] = ""
+    """Origins of pages that may ask from a browser, such as "https://one.example,https://two.example"; empty: none."""
+
     linger_seconds: Annotated[float, Field(ge=0, le=300)] = 0.0
     """After SIGTERM still accept for so long, not ready, until load balancers have noticed; in seconds."""
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
@@ -135,6 +140,11 @@ class Settings(BaseSettings):
         if len(key) < _LEAST_KEY_BYTES:
             raise ValueError(f"admin_key_file holds {len(key)} bytes; a key has {_LEAST_KEY_BYTES} at least")
         return hashlib.sha256(key).hexdigest()
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Each origin that is allowed, empty where none is."""
+        return tuple(self.cors_origins.split(",")) if self.cors_origins else ()
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -1,14 +1,14 @@
 """The batcher, with small real functions as stages."""
 
 import asyncio
-import functools
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from scenario import scenario
 
 from model.errors import Cancelled, CorruptAudio, DeadlineExceeded, NotReady, Overloaded, ServingError, StageFailed
 from service.batching import Batcher, BatchFacts
@@ -45,14 +45,6 @@ def batcher(process: Any, **options: Any) -> Iterator[Batcher[Any, Any]]:
 
 def budget(seconds: float = PATIENCE_SECONDS) -> Budget:
     return Budget(seconds)
-
-
-def scenario(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @functools.wraps(test)
-    def run(*arguments: Any, **options: Any) -> None:
-        asyncio.run(test(*arguments, **options))
-
-    return run
 
 
 async def until(condition: Any) -> None:
@@ -150,6 +142,58 @@ async def test_a_full_queue_refuses_at_once_and_takes_all_of_a_request_or_nothin
         assert (refusal.value.value, refusal.value.limit, stage.depth) == (5, 4, 3)
         gate.opened.set()
         await asyncio.gather(first, rest)
+
+
+@scenario
+async def test_one_item_passes_those_of_a_long_request_that_could_not_have_begun_yet() -> None:
+    order: list[int] = []
+
+    def note(items: Sequence[int]) -> list[int]:
+        time.sleep(0.01)
+        order.extend(items)
+        return list(items)
+
+    with batcher(note, max_batch_size=1, max_queue=100) as stage:
+        await values(stage, 0)
+        long = asyncio.create_task(values(stage, *range(1, 40)))
+        await until(lambda: len(order) > 3)
+        assert await values(stage, 99) == [99]
+        passed = order.index(99)
+        await long
+    assert passed < 20
+    assert order[passed + 1 :] == list(range(passed, 40))
+
+
+@scenario
+async def test_who_could_not_be_answered_in_time_hears_so_at_once_and_when_to_come_back() -> None:
+    gate = Gate()
+    with batcher(gate, max_queue=100) as stage:
+        first = await blocked(stage, gate)
+        await asyncio.sleep(0.2)
+        gate.opened.set()
+        await first
+        await until(lambda: stage.item_seconds >= 0.2)
+        gate.opened.clear()
+        gate.entered.clear()
+        again = await blocked(stage, gate)
+        rest = asyncio.create_task(values(stage, *range(20)))
+        await until(lambda: stage.depth == 20)
+        with pytest.raises(Overloaded, match="would not begin in time") as refusal:
+            await stage.submit_many([1] * 20, budget=budget(0.5))
+        assert refusal.value.retry_after_seconds > 0.5
+        gate.opened.set()
+        await asyncio.gather(again, rest)
+
+
+@scenario
+async def test_one_slow_batch_does_not_close_an_empty_stage() -> None:
+    gate = Gate()
+    with batcher(gate) as stage:
+        first = await blocked(stage, gate)
+        await asyncio.sleep(0.2)
+        gate.opened.set()
+        await first
+        assert (await stage.submit_many([1, 2, 3], budget=budget(0.15)))[0].value == 2
 
 
 def divide(items: Sequence[int]) -> list[float]:

@@ -1,4 +1,5 @@
 import ast
+import json
 import os
 import re
 import subprocess
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("service", "model", "training")
 LOCKS = ("base", "dev", "gpu")
 EXTRAS = ("training", "dev")
-MAKE_TARGETS = {"help", "serve", "test", "check", "train-tiny", "bench", "assets", "lock", "clean"}
+MAKE_TARGETS = {"help", "serve", "test", "check", "train-tiny", "bench", "assets", "lock", "audit", "sbom", "clean"}
 TORCH_IS_ALLOWED_IN = {
     f"model/{room}.py" for room in ("network", "attention", "encoders", "text_branch", "sound_expert", "dropout")
 }
@@ -227,6 +228,38 @@ def test_help_lists_every_target_of_the_makefile() -> None:
     listed = set(re.findall(r"^  make ([a-z-]+) +\w", printed.stdout, re.MULTILINE))
 
     assert listed == phony == MAKE_TARGETS
+
+
+def test_the_bill_of_materials_lists_every_package_that_serving_needs(tmp_path: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    source = "cyclonedx_py requirements requirements/base.lock --pyproject pyproject.toml"
+    assert f"-m {source}" in makefile
+    command = [sys.executable, "-W", "ignore", "-m", *source.split(), "--output-file", str(tmp_path / "sbom.json")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+
+    bill = json.loads((tmp_path / "sbom.json").read_text(encoding="utf-8"))
+
+    assert {canonicalize_name(one["name"]): one["version"] for one in bill["components"]} == _pins("base")
+    assert bill["metadata"]["component"]["name"] == "vcemo"
+
+
+def test_an_audit_that_asked_nobody_does_not_end_well(tmp_path: Path) -> None:
+    # The recipe as it stands, with no way out: the variables are those of the client's own HTTP library.
+    nowhere = "http://127.0.0.1:9"
+    variables = {**os.environ, "HTTPS_PROXY": nowhere, "https_proxy": nowhere, "NO_PROXY": "", "no_proxy": ""}
+    command = [
+        "make",
+        "--no-print-directory",
+        "--assume-old=.venv/installed-dev",
+        "audit",
+        "ARGS=--cache-dir=" + str(tmp_path),
+    ]
+    ended = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+
+    assert ended.returncode != 0
+    assert "nothing was audited" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_tiny_experiment_is_there() -> None:

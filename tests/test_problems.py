@@ -21,9 +21,12 @@ from model.errors import (
     InvalidUpload,
     NotReady,
     Overloaded,
+    RateLimited,
     ReloadUnderWay,
     StageFailed,
+    TooManyAtOnce,
     TooManyChannels,
+    Unauthorized,
     UnsupportedAudio,
     UnsupportedSampleRate,
     UploadTooLarge,
@@ -47,6 +50,9 @@ from service.problems import problem_of, problem_response
         (CorruptAudio("x"), 422, "corrupt_audio"),
         (UnsupportedSampleRate("x"), 422, "unsupported_sample_rate"),
         (TooManyChannels("x"), 422, "too_many_channels"),
+        (Unauthorized("x"), 401, "unauthorized"),
+        (RateLimited("x"), 429, "rate_limited"),
+        (TooManyAtOnce("x"), 429, "too_many_at_once"),
         (Cancelled("x"), 499, "cancelled"),
         (Overloaded("x"), 503, "overloaded"),
         (NotReady("x"), 503, "not_ready"),
@@ -107,13 +113,21 @@ def test_a_problem_carries_the_value_and_the_limit() -> None:
     }
 
 
-@pytest.mark.parametrize("error", [Overloaded("x"), NotReady("x")], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error", [TooManyAtOnce("x"), Overloaded("x"), NotReady("x")], ids=lambda error: type(error).__name__
+)
 def test_who_may_come_back_is_told_when(error: VcemoError) -> None:
     assert int(problem_response(error, request_id="one").headers["retry-after"]) >= 1
 
 
-def test_who_brings_no_key_is_told_which_kind_is_wanted() -> None:
-    assert problem_response(AdminKeyInvalid("x"), request_id="one").headers["www-authenticate"] == "Bearer"
+def test_who_asked_too_often_is_told_how_long_the_key_has_to_wait() -> None:
+    response = problem_response(RateLimited("x", retry_after_seconds=7), request_id="one")
+    assert response.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("error", [Unauthorized("x"), AdminKeyInvalid("x")], ids=lambda error: type(error).__name__)
+def test_who_needs_a_key_is_told_the_scheme(error: VcemoError) -> None:
+    assert problem_response(error, request_id="one").headers["www-authenticate"].startswith("Bearer ")
 
 
 def test_a_method_that_is_not_allowed_still_says_which_are() -> None:

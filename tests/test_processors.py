@@ -2,8 +2,9 @@ import os
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info
 
-from model.processors import usable_processors
+from model.processors import one_blas_thread, usable_processors
 
 
 @pytest.fixture
@@ -32,3 +33,10 @@ def test_a_quota_above_the_affinity_grants_nothing_more(tmp_path: Path, granted:
 
 def test_there_is_always_one_and_never_more_than_the_machine_has(granted: int) -> None:
     assert 1 <= granted <= (os.cpu_count() or 1)
+
+
+def test_numpy_multiplies_on_the_calling_thread() -> None:
+    one_blas_thread()
+    libraries = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    assert libraries
+    assert all(one["num_threads"] == 1 for one in libraries)

@@ -16,6 +16,7 @@ import pytest
 from service_fixtures import BUNDLE, PATIENCE_SECONDS, ROOT, wait_until
 
 from model.recognizer import EmotionRecognizer
+from service.keys import Keyring
 
 pytest_plugins = ("service_fixtures",)
 
@@ -114,7 +115,7 @@ def test_a_bad_setting_is_one_line_and_not_a_traceback() -> None:
     ended = run("--max-upload-bytes=lots")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("error: max_upload_bytes: ")
-    assert "known are VCEMO_BUNDLE" in run(VCEMO_MAX_UPLOAD_MB="25").stderr
+    assert re.search(r"known are .*VCEMO_BUNDLE", run(VCEMO_MAX_UPLOAD_MB="25").stderr)
 
 
 def test_an_admin_key_that_cannot_be_read_is_one_line_too(tmp_path: Path) -> None:
@@ -128,10 +129,27 @@ def test_the_schema_command_prints_the_published_schema() -> None:
     assert run("schema").stdout == published
 
 
+def test_a_file_of_keys_that_cannot_be_used_stops_the_start_in_one_line(tmp_path: Path) -> None:
+    ended = run("--port=0", f"--api-keys-file={tmp_path}/keys.toml")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(r"error: \S+keys\.toml: the file of API keys cannot be read: [^\n]+\n", ended.stderr)
+
+
+def test_the_key_command_shows_the_key_apart_from_the_lines_for_the_file(tmp_path: Path) -> None:
+    made = run("key", "dashboard")
+    assert made.returncode == 0
+    (secret,) = re.findall(r"\bvcemo_\S+", made.stderr)
+    assert secret not in made.stdout
+    (tmp_path / "keys.toml").write_text(made.stdout, encoding="utf-8")
+    assert Keyring(tmp_path / "keys.toml").find(secret).name == "dashboard"
+    assert run("key").returncode == run("key", "Not A Name").returncode == run("serve", "dashboard").returncode == 2
+
+
 def test_help_teaches_every_option_and_an_example() -> None:
     taught = run("--help").stdout
     assert "VCEMO_MAX_UPLOAD_BYTES" in taught
     assert "python -m service --host 0.0.0.0 --port 9000" in taught
+    assert "python -m service key dashboard >> keys.toml" in taught
 
 
 def test_serving_imports_nothing_of_training() -> None:

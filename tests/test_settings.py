@@ -42,6 +42,9 @@ def test_an_option_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
         ("VCEMO_REQUEST_TIMEOUT_SECONDS", "0"),
         ("VCEMO_CHANNEL_ROLES", "agent,,customer"),
         ("VCEMO_LOG_FORMAT", "xml"),
+        ("VCEMO_CORS_ORIGINS", "one.example"),
+        ("VCEMO_CORS_ORIGINS", "https://one.example/page"),
+        ("VCEMO_CORS_ORIGINS", "https://one.example,*"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -98,6 +101,13 @@ def test_roles_are_read_in_the_order_of_channels() -> None:
     assert Settings().roles == ()
 
 
+def test_origins_are_none_unless_named() -> None:
+    assert Settings().origins == ()
+    assert Settings(cors_origins="*").origins == ("*",)
+    named = "https://one.example,http://localhost:3000"
+    assert Settings(cors_origins=named).origins == ("https://one.example", "http://localhost:3000")
+
+
 def test_every_setting_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
@@ -107,6 +117,7 @@ def test_every_setting_is_read_somewhere() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     read_through = {
         "channel_roles": "roles",
+        "cors_origins": "origins",
         "admin_key_file": "read_admin_digest",
         "admin_key_sha256": "read_admin_digest",
     }

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.assets import AssetStore
+from model.errors import AssetInvalid
 from model.script import bare, simplified
-from model.speech import SpeechConfig, SpeechRecognizer, Transcript, _batches_of_one_bucket, _Decoded
+from model.speech import SpeechConfig, SpeechRecognizer, Transcript, _batches_of_one_bucket
+from model.whisper_writer import Written
 
 Array = npt.NDArray[np.float32]
 
@@ -211,12 +213,12 @@ def test_batches_hold_every_utterance_once_and_share_the_work_evenly(
 def test_transcripts_are_in_simplified_characters(
     speech_recognizer: SpeechRecognizer, together: list[Transcript]
 ) -> None:
-    heard = _Decoded(text="請留言給臺灣", language="zh", avg_logprob=-0.1, no_speech_probability=0.0, num_tokens=6)
+    heard = Written(text="請留言給臺灣", language="zh", avg_logprob=-0.1, no_speech_probability=0.0, num_tokens=6)
     assert speech_recognizer._transcript(heard, together[0].states, fell_back=False).text == "请留言给台湾"
     for transcript in together:
         assert transcript.text == simplified(transcript.text)
 
 
 def test_a_language_that_whisper_does_not_know_is_refused(assets: AssetStore) -> None:
-    with pytest.raises(ValueError, match=r"no token <\|xx\|>"):
+    with pytest.raises(AssetInvalid, match=r"no token <\|xx\|>"):
         SpeechRecognizer(assets.path(CONFIG.asset), config=replace(CONFIG, language="xx"))

@@ -1,28 +1,21 @@
 """Whisper's lower encoder layers from CTranslate2's weights to ONNX (Radford et al. 2022, §2.2)."""
 
 import os
-import struct
 import tempfile
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from model.ctranslate2_weights import Weights, read_weights
 from model.errors import AssetInvalid
 from training.half_precision import keep_in_half
 
 _HEADS: Final = 8
 _MELS: Final = 80
-_SPEC: Final = "WhisperSpec"
-_BINARY_VERSION: Final = 6
-_DTYPES: Final = (np.float32, np.int8, np.int16, np.int32, np.float16)
-
-Weights = Mapping[str, npt.NDArray[Any]]
 
 
 class LowerLayersNetwork(nn.Module):
@@ -95,41 +88,6 @@ def exported_lower_layers(directory: Path, *, whisper: Path, layers: tuple[int, 
             _export(LowerLayersNetwork(read_weights(whisper / "model.bin"), layers=layers).eval(), draft)
             os.replace(draft, path)
     return path
-
-
-def read_weights(path: Path) -> Weights:
-    """Read a ``model.bin`` of CTranslate2: name -> array.
-
-    Raises:
-        AssetInvalid: it is not a Whisper in the format's version 6.
-    """
-    with path.open("rb") as file:
-        try:
-            (version,) = struct.unpack("<I", file.read(4))
-            spec = _text(file)
-        except (struct.error, UnicodeDecodeError) as error:
-            raise AssetInvalid(f"{path.name} is no model of CTranslate2", value=str(path)) from error
-        if (version, spec) != (_BINARY_VERSION, _SPEC):
-            raise AssetInvalid(
-                f"{path.name} holds {spec} in format {version}; {_SPEC} in format {_BINARY_VERSION} is read",
-                value=[spec, version],
-                limit=[_SPEC, _BINARY_VERSION],
-            )
-        _, count = struct.unpack("<II", file.read(8))
-        return dict(_variable(file) for _ in range(count))
-
-
-def _variable(file: BinaryIO) -> tuple[str, npt.NDArray[Any]]:
-    name = _text(file)
-    (rank,) = struct.unpack("<B", file.read(1))
-    shape = struct.unpack(f"<{rank}I", file.read(4 * rank))
-    kind, num_bytes = struct.unpack("<BI", file.read(5))
-    return name, np.frombuffer(file.read(num_bytes), dtype=_DTYPES[kind]).reshape(shape)
-
-
-def _text(file: BinaryIO) -> str:
-    (length,) = struct.unpack("<H", file.read(2))
-    return file.read(length).rstrip(b"\0").decode()
 
 
 def _tensor(weights: Weights, name: str) -> Tensor:

@@ -1,0 +1,1 @@
+"""What the service withstands; each file attacks what the file of its name protects."""
