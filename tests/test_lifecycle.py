@@ -1,7 +1,9 @@
 """Another bundle in a running service, with the real recogniser; what fails leaves everything as it was."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -75,6 +77,25 @@ def test_parts_that_are_the_same_are_in_memory_once(shelf: Path, first: EmotionR
         for name in ("speech", "words", "sentence", "lower_layers"):
             assert getattr(parts, name) is getattr(first.parts, name)
         assert service.require_loaded().recognizer.bundle is not first.bundle
+
+    during(service, scenario)
+
+
+def test_a_version_that_has_ended_leaves_the_memory_without_a_search_for_garbage(
+    shelf: Path, first: EmotionRecognizer
+) -> None:
+    service = service_of(shelf, first)
+
+    async def scenario() -> None:
+        await service.reload("second")
+        second = weakref.ref(service.require_loaded().recognizer.bundle)
+        gc.disable()
+        try:
+            await service.reload("first")
+            await until(lambda: not service.editions.retiring)
+            assert second() is None
+        finally:
+            gc.enable()
 
     during(service, scenario)
 

@@ -28,7 +28,7 @@ _EXIT_SECONDS: Final = 90.0
 def measure(workbench: Workbench) -> Report:
     """End a service that is busy, again and again, then give a busy one other bundles."""
     clips = recordings(workbench, "casia", number=64)
-    ends = [_ended(workbench, clips, seconds=1.0 + 0.1 * number) for number in range(_TIMES)]
+    ends = [_ended(workbench, clips, seconds=1.0 + 0.1 * number, linger=0.5 * (number % 2)) for number in range(_TIMES)]
     reloads, versions, growth = _reloaded(workbench, clips)
     answered = sum(len(load.good) for load, _ in ends)
     return Report(
@@ -47,13 +47,16 @@ def measure(workbench: Workbench) -> Report:
             Figure(name="reload: requests answered", value=len(reloads.good)),
             Figure(name="reload: resident memory, grown by a share of", value=growth, better="lower"),
         ],
-        settings={"load": "CASIA clips; each caller asks again as soon as it is answered, until nobody listens"},
+        settings={
+            "load": "CASIA clips; each caller asks again as soon as it is answered, until nobody listens",
+            "lost": "connected, and not answered with 200; every second end lingers for half a second",
+        },
     )
 
 
-def _ended(workbench: Workbench, clips: Sequence[Recorded], *, seconds: float) -> tuple[Load, int]:
+def _ended(workbench: Workbench, clips: Sequence[Recorded], *, seconds: float, linger: float) -> tuple[Load, int]:
     """Send SIGTERM after ``seconds`` of load; return what callers met, and the exit code."""
-    command = service_command(workbench.bundle, workbench.cache)
+    command = service_command(workbench.bundle, workbench.cache, "--linger-seconds", str(linger))
     with started("ours", command, ready_path="/health/ready") as server:
 
         async def end() -> None:
