@@ -13,6 +13,7 @@ from model.bundle import NETWORK_FILE, sha256_of
 from model.errors import NotReady, Overloaded
 from model.processors import one_blas_thread, usable_processors
 from model.recognizer import EmotionRecognizer, Recognition
+from service.decoding import Decoder
 from service.duplicates import Duplicates
 from service.metrics import Metrics
 from service.pipeline import Pipeline
@@ -31,6 +32,7 @@ class Service:
         self.metrics = Metrics()
         self.recognizer = recognizer
         self.duplicates: Duplicates[Recognition] = Duplicates(on_joined=self.metrics.duplicates.inc)
+        self._decoder: Decoder | None = None
         self._pipeline: Pipeline | None = None
         self._loading: asyncio.Task[None] | None = None
         self._is_draining = False
@@ -70,6 +72,8 @@ class Service:
         if self._pipeline is not None:
             # uvicorn has already waited for the requests; only batches whose callers are gone remain.
             await asyncio.to_thread(self._pipeline.close, drain_seconds=min(5.0, self.settings.drain_seconds))
+        if self._decoder is not None:
+            await asyncio.to_thread(self._decoder.close)
         logger.info("stopped")
 
     def require_loaded(self) -> EmotionRecognizer:
@@ -128,13 +132,20 @@ class Service:
 
     async def _load(self) -> None:
         threads = self.settings.threads or usable_processors()
+        # First, for its processes start while the rest is loaded.
+        self._decoder = Decoder.from_settings(self.settings, on_worker_lost=self.metrics.decode_worker_lost)
         if self.recognizer is None:
             self.recognizer = await asyncio.to_thread(_load_recognizer, self.settings, threads)
         network = self.recognizer.bundle.directory / NETWORK_FILE
         self.network_sha256 = await asyncio.to_thread(sha256_of, network)
         self.metrics.bundle_loaded(self.recognizer.bundle.facts)
+        await asyncio.to_thread(self._decoder.warm_up)
         self._pipeline = Pipeline(
-            self.recognizer, settings=self.settings, threads=threads, on_batch=self.metrics.batch_ended
+            self.recognizer,
+            decoder=self._decoder,
+            settings=self.settings,
+            threads=threads,
+            on_batch=self.metrics.batch_ended,
         )
         for stage in self._pipeline.stages:
             self.metrics.watch_queue(stage.name, partial(getattr, stage, "depth"))
