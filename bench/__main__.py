@@ -38,6 +38,7 @@ SHOWS: Final = {
     "load": "latency at half of saturation, and the processor time that is not Whisper's (minutes)",
     "long-recording": "ten minutes of speech in one upload: speed and memory",
     "start-up": "seconds from the command to ready, median of five",
+    "bombs": "hostile recordings over HTTP: how soon each is refused, and what they leave in memory",
     "soak": "memory, open files and threads over 5,000 requests (ten minutes)",
 }
 
