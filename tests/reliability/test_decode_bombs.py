@@ -1,7 +1,9 @@
 """Hostile recordings, and decode workers that die, over real HTTP."""
 
 import concurrent.futures
+import gc
 
+import psutil
 import pytest
 from service_fixtures import Running, decode_workers, serving, wait_until, wait_until_busy
 
@@ -69,3 +71,25 @@ def test_a_recording_that_takes_too_much_memory_is_refused(
     with serving(recognizer, max_decode_bytes=16 * 2**20) as server:
         assert code_of(server, long_flacs[0]) == (422, "decode_too_large")
         assert code_of(server, sound_file("FLAC")) == (200, "ok")
+
+
+@pytest.mark.parametrize("magic", [b"fLaC", b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0"], ids=["in a worker", "in a thread"])
+def test_refused_uploads_do_not_pile_up(server: Running, magic: bytes) -> None:
+    process, rest = psutil.Process(), bytes(20 * 2**20)
+    fields = "Host: localhost\r\nContent-Type: audio/wav\r\nConnection: close\r\n"
+    head = f"POST /predict HTTP/1.1\r\n{fields}Content-Length: {len(magic + rest)}\r\n\r\n"
+
+    def refused() -> bool:
+        with server.connect() as connection:
+            for part in (head.encode(), magic, rest):
+                connection.sendall(part)
+            return connection.recv(12) == b"HTTP/1.1 422"
+
+    assert refused()
+    before = process.memory_info().rss
+    gc.disable()
+    try:
+        assert all(refused() for _ in range(8))
+    finally:
+        gc.enable()
+    assert process.memory_info().rss - before < 4 * len(rest)
