@@ -27,7 +27,7 @@ Admit = Callable[[int, int], None]
 BLOCK_FRAMES = 16_384
 READ_FRAMES = 1_024  # soundfile drops the whole read in which a decoder fails, so a read is short
 MAX_BARREN_PACKETS = 100  # 20 MB of empty AAC frames cost 8 s to decode to nothing (measured)
-MAX_PROBED_BYTES = 2**19  # FFmpeg's own 5 MB of empty AAC frames cost 2 s before the first is decoded (measured)
+MAX_PROBED_BYTES = 2**18  # FFmpeg would probe 5 MB: of empty AAC frames that is 2 s and 290 MB (measured)
 MAX_FLAC_FRAMES = 2**36
 
 # libsndfile could read MP3, but its mpg123 prints a line to stderr for every damaged frame of a caller's file.
