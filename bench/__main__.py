@@ -39,6 +39,7 @@ SHOWS: Final = {
     "long-recording": "ten minutes of speech in one upload: speed and memory",
     "start-up": "seconds from the command to ready, median of five",
     "life-cycle": "kill -TERM and other bundles under load, 20 times each: requests lost, errors (minutes)",
+    "bombs": "hostile recordings over HTTP: how soon each is refused, and what they leave in memory",
     "soak": "memory, open files and threads over 5,000 requests (ten minutes)",
     "hostile": "ten thousand hostile requests among a thousand good ones: answers, memory, files, threads (minutes)",
     "openapi": "a thousand requests to each operation, drawn from the OpenAPI document, with every check",

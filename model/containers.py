@@ -15,7 +15,11 @@ MAX_OGG_PAGES = 100_000  # half an hour, even with one packet a page
 MAX_DAMAGED_PAGES = 100
 MAX_CHUNKS = 1_000
 MAX_ID3_TAGS = 8
+MAX_BESIDE_SAMPLES = 65_536
 UNKNOWN_SIZE = 0x7FFF_F000  # this and more is what recorders write into a WAV whose length they do not know yet
+PLAIN_ENCODINGS = {1, 3, 6, 7}  # integers, floats, A-law, mu-law
+EXTENSIBLE_ENCODING = 0xFFFE
+EXTENSIBLE_SUFFIX = bytes.fromhex("000000001000800000aa00389b71")
 MIRRORED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -96,6 +100,28 @@ def recognise(data: bytes) -> Container:
         if data[1] & 0xE0 == 0xE0 and data[1] & 0x06:  # MPEG audio: sync word, layer I to III
             return Container.MP3
     raise UnsupportedAudio("not a recording in a format that is supported", value=data[:12].hex())
+
+
+def is_plain_pcm(data: bytes) -> bool:
+    """Tell a WAV whose samples lie there as they are, so that to read it costs what it measures.
+
+    The description has to come first, for libsndfile believes the first of several, and little else may lie beside the
+    samples. What is in doubt is not plain.
+    """
+    if data[:4] != b"RIFF" or data[8:16] != b"WAVEfmt ":
+        return False
+    size, encoding = struct.unpack("<IH", data[16:22].ljust(6, b"\0"))
+    if encoding == EXTENSIBLE_ENCODING and size == 40 and data[46:60] == EXTENSIBLE_SUFFIX:
+        encoding = int.from_bytes(data[44:46], "little")
+    if encoding not in PLAIN_ENCODINGS or not 16 <= size <= 40:
+        return False
+    offset = 20 + size + size % 2
+    while offset <= MAX_BESIDE_SAMPLES:
+        name, size = data[offset : offset + 4], int.from_bytes(data[offset + 4 : offset + 8], "little")
+        offset += 8 + size + size % 2
+        if name == b"data":
+            return size >= UNKNOWN_SIZE or len(data) - offset <= MAX_BESIDE_SAMPLES
+    return False
 
 
 def _without_id3_tags(data: bytes) -> bytes:

@@ -27,6 +27,7 @@ Admit = Callable[[int, int], None]
 BLOCK_FRAMES = 16_384
 READ_FRAMES = 1_024  # soundfile drops the whole read in which a decoder fails, so a read is short
 MAX_BARREN_PACKETS = 100  # 20 MB of empty AAC frames cost 8 s to decode to nothing (measured)
+MAX_PROBED_BYTES = 2**18  # FFmpeg would probe 5 MB: of empty AAC frames that is 2 s and 290 MB (measured)
 MAX_FLAC_FRAMES = 2**36
 
 # libsndfile could read MP3, but its mpg123 prints a line to stderr for every damaged frame of a caller's file.
@@ -159,7 +160,11 @@ def _sound_file_blocks(sound_file: soundfile.SoundFile) -> Iterator[Block]:
 
 def _open_media(examined: Examined) -> InputContainer:
     """Open with FFmpeg: one demuxer, few decoders, and no protocol by which the data could name other sources."""
-    options = {"codec_whitelist": ",".join({*CODECS, "mp3float"}), "protocol_whitelist": "none"}
+    options = {
+        "codec_whitelist": ",".join({*CODECS, "mp3float"}),
+        "protocol_whitelist": "none",
+        "probesize": str(MAX_PROBED_BYTES),
+    }
     try:
         source, demuxer = io.BytesIO(examined.data), FFMPEG_DEMUXERS[examined.container]
         return av.open(source, "r", format=demuxer, options=options, metadata_errors="replace")
@@ -246,7 +251,9 @@ def _media_blocks(frames: Iterator[AudioFrame], sample_rate_hz: int, channels: i
 def _float_samples(frame: AudioFrame, channels: int) -> Block:
     dtype = SAMPLE_TYPES[frame.format.name.removesuffix("p")]
     if frame.format.is_planar:
-        samples = np.stack([_plane(frame, index, dtype, frame.samples) for index in range(channels)], axis=1)
+        samples = np.empty((frame.samples, channels), dtype)
+        for index in range(channels):
+            samples[:, index] = _plane(frame, index, dtype, frame.samples)
     else:
         samples = _plane(frame, 0, dtype, frame.samples * channels).reshape(-1, channels)
     if dtype.kind == "f":

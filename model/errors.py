@@ -12,7 +12,10 @@
     │   ├── AudioTooLong              more seconds than allowed
     │   ├── TooManyUtterances         more utterances than one request may hold
     │   ├── UnsupportedSampleRate     outside the rates we resample from
-    │   └── TooManyChannels
+    │   ├── TooManyChannels
+    │   ├── DecodeTooSlow             decoding it takes more time than allowed
+    │   ├── DecodeTooLarge            decoding it takes more memory than allowed
+    │   └── DecoderCrashed            the process that decoded it died
     ├── ServingError              the request is sound, the service could not answer it
     │   ├── Unauthorized              no API key that is known
     │   ├── RateLimited               the key has asked too often
@@ -119,6 +122,24 @@ class TooManyChannels(AudioError):
     """The recording has more channels than allowed."""
 
     code = "too_many_channels"
+
+
+class DecodeTooSlow(AudioError):
+    """Decoding the recording takes more time than allowed."""
+
+    code = "decode_too_slow"
+
+
+class DecodeTooLarge(AudioError):
+    """Decoding the recording takes more memory than allowed."""
+
+    code = "decode_too_large"
+
+
+class DecoderCrashed(AudioError):
+    """The process that decoded the recording died over it."""
+
+    code = "decoder_crashed"
 
 
 class ServingError(VcemoError):

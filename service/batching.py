@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from model.errors import NotReady, Overloaded, ServingError, StageFailed, VcemoError
+from model.errors import AudioError, NotReady, Overloaded, ServingError, StageFailed, VcemoError
 from service.budget import Budget
 from service.waiting_line import Done, Entry, WaitingLine
 
@@ -248,6 +248,9 @@ class Batcher(Generic[Item, Result]):
         return self._outcomes([entry]) if refusal is None else [refusal]
 
     def _as_ours(self, error: BaseException) -> VcemoError:
+        if isinstance(error, AudioError):
+            # Nobody reads the stack of a refusal. A future would keep it, and its frames the upload and the future.
+            return error.with_traceback(None)
         if isinstance(error, VcemoError):
             return error
         failure = StageFailed(f"stage {self.name} failed")

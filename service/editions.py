@@ -11,6 +11,7 @@ from model.bundle import BundleFacts
 from model.recognizer import EmotionRecognizer, Recognition
 from service.batching import Batcher
 from service.budget import Budget
+from service.decoding import Decoder
 from service.duplicates import Duplicates
 from service.heap import return_free_memory
 from service.metrics import Metrics
@@ -27,9 +28,13 @@ _STUCK_LOOK_SECONDS: Final = 1.0
 class Edition:
     """One bundle version: what judges, what waits before it, and how many need it."""
 
-    def __init__(self, recognizer: EmotionRecognizer, *, settings: Settings, threads: int, metrics: Metrics) -> None:
+    def __init__(
+        self, recognizer: EmotionRecognizer, *, decoder: Decoder, settings: Settings, threads: int, metrics: Metrics
+    ) -> None:
         self.recognizer = recognizer
-        self.pipeline = Pipeline(recognizer, settings=settings, threads=threads, on_batch=metrics.batch_ended)
+        self.pipeline = Pipeline(
+            recognizer, decoder=decoder, settings=settings, threads=threads, on_batch=metrics.batch_ended
+        )
         # Of this version alone: nobody joins work that another version does.
         self._duplicates: Duplicates[Recognition] = Duplicates(on_joined=metrics.duplicates.inc)
         self._num_holders = 0
@@ -97,9 +102,11 @@ class Editions:
         """The stages of every version."""
         return tuple(stage for edition in self._all() for stage in edition.stages)
 
-    def serve(self, recognizer: EmotionRecognizer) -> None:
+    def serve(self, recognizer: EmotionRecognizer, *, decoder: Decoder) -> None:
         """Send new requests to a verified and warm recogniser; the version before ends once nobody needs it."""
-        edition = Edition(recognizer, settings=self._settings, threads=self._threads, metrics=self._metrics)
+        edition = Edition(
+            recognizer, decoder=decoder, settings=self._settings, threads=self._threads, metrics=self._metrics
+        )
         before, self.current = self.current, edition
         if before is not None:
             self._retiring[before] = asyncio.create_task(self._retire(before))

@@ -58,6 +58,8 @@ def answer_problem(request: Request, error: Exception) -> ProblemResponse:
     tell_span(code=exchange.code)
     if response.status_code == 500:
         logger.error("unexpected error", extra={"facts": {"request_id": exchange.request_id, "stack": stack_of(error)}})
+    # The frames of its stack hold the upload, and what holds the error: all of it would wait for the garbage collector.
+    error.__traceback__ = None
     return response
 
 

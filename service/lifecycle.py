@@ -11,6 +11,7 @@ from typing import Literal
 from model.errors import NotReady, Overloaded, ReloadUnderWay, VcemoError
 from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
+from service.decoding import Decoder
 from service.editions import Edition, Editions
 from service.loading import load_other, load_recognizer
 from service.logs import stack_of
@@ -42,6 +43,7 @@ class Service:
         self._threads = settings.threads or usable_processors()
         self.editions = Editions(settings=settings, threads=self._threads, metrics=self.metrics)
         self._given = recognizer
+        self._decoder: Decoder | None = None
         self._loading: asyncio.Task[None] | None = None
         self._signalled: asyncio.Task[Reloaded] | None = None
         self._is_draining = False
@@ -81,6 +83,8 @@ class Service:
         self._is_draining = True
         # uvicorn has already waited for the requests; only batches whose callers are gone remain.
         await self.editions.close(drain_seconds=min(5.0, self.settings.drain_seconds))
+        if self._decoder is not None:
+            await asyncio.to_thread(self._decoder.close)
         logger.info("stopped")
 
     async def reload(self, asked: str = "") -> Reloaded:
@@ -168,12 +172,15 @@ class Service:
         return NotReady(f"the service is not ready: {self.state}", value=self.state)
 
     async def _load(self) -> None:
+        # First, for its processes start while the rest is loaded.
+        self._decoder = Decoder.from_settings(self.settings, on_worker_lost=self.metrics.decode_worker_lost)
         recognizer = self._given
         if recognizer is None:
             recognizer = await asyncio.to_thread(
                 load_recognizer, self.settings, self.settings.bundle, threads=self._threads
             )
-        self.editions.serve(recognizer)
+        await asyncio.to_thread(self._decoder.warm_up)
+        self.editions.serve(recognizer, decoder=self._decoder)
         self.metrics.ready.set(0 if self._is_draining else 1)
         logger.info("ready", extra={"facts": {"bundle": recognizer.bundle.facts.name, "threads": self._threads}})
 
@@ -189,7 +196,8 @@ class Service:
             )
             self.require_ready()  # a shutdown may have begun meanwhile
             if found is not None:
-                self.editions.serve(found)
+                assert self._decoder is not None
+                self.editions.serve(found, decoder=self._decoder)
         finally:
             self._is_reloading = False
         now = self.require_loaded().facts

@@ -34,7 +34,7 @@ class Metrics:
         self._queue_seconds = self._histogram("queue_wait_seconds", about, _STAGE_SECONDS, "stage")
         self._batch_size = self._histogram("batch_size", "Items in a batch", _BATCH_SIZES, "stage")
         self._batch_seconds = self._histogram("batch_seconds", "Work on a batch", _STAGE_SECONDS, "stage")
-        about = "Processor time of a stage's own threads; what CTranslate2 computes in its own is not in it"
+        about = "Processor time of a stage's own threads; CTranslate2's own and decode workers' is not in it"
         self._stage_cpu_seconds = self._counter("stage_cpu_seconds", about, "stage")
         self._queue_depth = self._gauge("queue_depth", "Items that wait", "stage")
         self._utterances = self._counter("utterances", "Utterances by transcript status", "status")
@@ -45,6 +45,8 @@ class Metrics:
         self._real_time_factor = self._histogram("real_time_factor", about, _REAL_TIME_FACTORS)
         about = "Recordings that joined the same one, uploaded by another caller and still under way"
         self.duplicates = self._counter("duplicate_uploads", about)
+        about = "Processes that decode, ended by a recording or from outside, by reason; each was replaced"
+        self._decode_workers_lost = self._counter("decode_workers_lost", about, "reason")
         self._fallbacks = self._counter("asr_fallbacks", "Utterances recognised a second time")
         self._tokens = self._counter("asr_tokens", "Tokens that recognition wrote")
         about = "Seconds that Whisper's encoder was given: speech, its padding and the tail behind it"
@@ -79,6 +81,10 @@ class Metrics:
         self._stage_cpu_seconds.labels(batch.stage).inc(batch.cpu_seconds)
         for seconds in batch.queue_seconds:
             self._queue_seconds.labels(batch.stage).observe(seconds)
+
+    def decode_worker_lost(self, reason: str) -> None:
+        """Count a decode worker that is no more; called from worker threads."""
+        self._decode_workers_lost.labels(reason).inc()
 
     def recording_answered(self, recognition: Recognition, *, speech: SpeechConfig) -> None:
         """Count what a recording held and cost. speech: of the bundle that judged it."""

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from model.audio import AudioLimits, Recording, decode_audio
+from model.audio import Recording
 from model.features import Array, Features
 from model.recognizer import EmotionRecognizer, JudgedUtterance, Recognition
 from model.segment import Utterance
 from model.speech import Transcript
 from service.batching import Batcher, BatchFacts, Done
 from service.budget import Budget
+from service.decoding import Decoder
 from service.settings import Settings
 from service.traces import stage_span
 
@@ -41,6 +42,7 @@ class Pipeline:
         self,
         recognizer: EmotionRecognizer,
         *,
+        decoder: Decoder,
         settings: Settings,
         threads: int,
         on_batch: Callable[[BatchFacts], None] = lambda _: None,
@@ -50,7 +52,7 @@ class Pipeline:
         self._on_batch = on_batch
         requests, utterances = settings.max_concurrent_requests, settings.max_queue_utterances
         decoders = settings.max_concurrent_decodes
-        self._decode = self._alone("decode", self._decoded, max_queue=requests, workers=decoders)
+        self._decode = self._alone("decode", decoder.decode, max_queue=requests, workers=decoders)
         self._vad = self._alone("vad", self._utterances, max_queue=requests, workers=decoders)
         self._asr: Batcher[Array, Transcript] = Batcher(
             recognizer.transcribe_batch,
@@ -149,14 +151,6 @@ class Pipeline:
             workers=workers,
             on_batch=self._on_batch,
         )
-
-    def _decoded(self, upload: bytes) -> Recording:
-        limits = AudioLimits(
-            max_bytes=self._settings.max_upload_bytes,
-            max_seconds=self._settings.max_clip_seconds,
-            max_channels=self._settings.max_channels,
-        )
-        return decode_audio(upload, limits=limits)
 
     def _utterances(self, recording: Recording) -> list[Utterance]:
         return self._recognizer.utterances(recording, max_utterances=self._settings.max_utterances)

@@ -50,7 +50,11 @@ class Settings(BaseSettings):
     max_concurrent_requests: Annotated[int, Field(ge=1, le=1024)] = 32
     """Most recordings held at once, uploading ones included; bounds the memory. One more is refused."""
     max_concurrent_decodes: Annotated[int, Field(ge=1, le=64)] = 2
-    """Most recordings that are decoded, or searched for speech, at the same time."""
+    """Most recordings that are decoded, or searched for speech, at the same time; as many decode workers are kept."""
+    max_decode_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
+    """Longest time that a worker may decode one recording, in seconds; plain PCM needs no worker."""
+    max_decode_bytes: Annotated[int, Field(ge=0, le=1 << 40)] = 0
+    """Most memory that a worker may take for one recording; 0 takes what the longest one needs, in bytes."""
     max_batch_asr_utterances: Annotated[int, Field(ge=1, le=128)] = 8
     """Most utterances in one batch of speech recognition."""
     max_batch_fusion_utterances: Annotated[int, Field(ge=1, le=512)] = 32

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pytest
 import soundfile
 import uvicorn
@@ -62,6 +63,21 @@ def wait_until(condition: Callable[[], Any], *, seconds: float = PATIENCE_SECOND
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
+
+
+def decode_workers() -> set[psutil.Process]:
+    """Those that this process has started, of every decoder."""
+    found = set()
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.add(child)
+    return found
+
+
+def wait_until_busy(worker: psutil.Process) -> None:
+    begun = worker.cpu_times().user
+    wait_until(lambda: worker.cpu_times().user > begun + 0.05)
 
 
 def wav(samples: Samples, *, sample_rate_hz: int = 16_000, subtype: str = "PCM_16") -> bytes:

@@ -12,6 +12,7 @@ from model.errors import AudioTooLong, CorruptAudio, DeadlineExceeded, TooManyCh
 from model.recognizer import EmotionRecognizer, Recognition
 from service.batching import BatchFacts
 from service.budget import Budget
+from service.decoding import Decoder
 from service.pipeline import Pipeline
 from service.settings import Settings
 
@@ -25,9 +26,11 @@ def batches() -> list[BatchFacts]:
 
 @pytest.fixture(scope="module")
 def pipeline(recognizer: EmotionRecognizer, batches: list[BatchFacts]) -> Iterator[Pipeline]:
-    joined = Pipeline(recognizer, settings=Settings(), threads=2, on_batch=batches.append)
+    decoder = Decoder.from_settings(Settings())
+    joined = Pipeline(recognizer, decoder=decoder, settings=Settings(), threads=2, on_batch=batches.append)
     yield joined
     joined.close()
+    decoder.close()
 
 
 def recognize(pipeline: Pipeline, *uploads: bytes) -> list[Recognition]:
@@ -79,7 +82,8 @@ def test_silence_goes_through_without_a_label(pipeline: Pipeline) -> None:
 
 def test_the_limits_of_the_settings_hold(recognizer: EmotionRecognizer, long_speech: bytes, speech: bytes) -> None:
     settings = Settings(max_utterances=1, max_clip_seconds=60, max_channels=1)
-    pipeline = Pipeline(recognizer, settings=settings, threads=1)
+    decoder = Decoder.from_settings(settings)
+    pipeline = Pipeline(recognizer, decoder=decoder, settings=settings, threads=1)
     stereo = np.stack([samples_of("first_in_line.wav")[:16_000], samples_of("not_in_service.wav")[:16_000]], axis=1)
     try:
         with pytest.raises(TooManyUtterances):
@@ -92,6 +96,7 @@ def test_the_limits_of_the_settings_hold(recognizer: EmotionRecognizer, long_spe
             recognize(pipeline, b"")
     finally:
         pipeline.close()
+        decoder.close()
 
 
 def test_a_request_that_is_out_of_time_costs_no_recognition(

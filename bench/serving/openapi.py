@@ -22,7 +22,8 @@ class Conversation:
 
 def converse(url: str, *, examples: int, seed: int = 1) -> Conversation:
     """Send ``examples`` drawn requests to each operation, and judge each answer by the document."""
-    command = [Path(sys.executable).with_name("schemathesis"), "--config-file", _CONFIG, "run", f"{url}/openapi.json"]
+    program = str(Path(sys.executable).with_name("schemathesis"))
+    command = [program, "--config-file", str(_CONFIG), "run", f"{url}/openapi.json"]
     options = ["--checks", "all", "--max-examples", str(examples), "--seed", str(seed), "--no-color"]
     ended = subprocess.run([*command, *options], capture_output=True, text=True, check=False)  # noqa: S603 - ours
     found = _CASES.search(ended.stdout)
