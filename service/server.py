@@ -80,7 +80,7 @@ class Server(uvicorn.Server):
 
         uvicorn closes a connection that has no request yet at once: one that is on its way would be lost.
         """
-        if self._service.state == "ready":
+        if self._service.state in ("loading", "ready"):
             self._service.begin_drain()
         await self._stop_listening()
         deadline = time.monotonic() + _LAST_REQUESTS_SECONDS

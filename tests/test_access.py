@@ -19,7 +19,16 @@ from service.keys import Keyring
 from service.metrics import Metrics
 from service.settings import Settings
 
-OPEN = {"/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+OPEN = {
+    "/health/live",
+    "/health/ready",
+    "/health/startup",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/docs/oauth2-redirect",
+    "/redoc",
+}
 
 
 @pytest.fixture
