@@ -70,6 +70,8 @@ class LowerLayers:
         options.inter_op_num_threads = 1
         # Lengths differ from call to call; a pattern for each would only grow the arena.
         options.enable_mem_pattern = False
+        # An arena would keep what half a minute of speech once took, for ever.
+        options.enable_cpu_mem_arena = False
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
         except Exception as error:  # onnxruntime's errors share no public base class
