@@ -36,10 +36,10 @@ class WhisperWriter:
         self._whisper = whisper
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
-        self._first_special = token_id(tokenizer, _FIRST_SPECIAL)
+        self._first_special = first_special(tokenizer)
         # With time marks: without them Whisper leaves out whole sentences after a pause.
         prompt = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>")
-        self._prompt = [vocabulary.inner(token_id(tokenizer, token)) for token in prompt]
+        self._prompt = [vocabulary.inner(_token_id(tokenizer, token)) for token in prompt]
 
     def write(self, encoded: ctranslate2.StorageView, *, beam_size: int, max_tokens: int) -> list[Written]:
         """Decode encoder states (batch, states, d_model)."""
@@ -76,15 +76,10 @@ def first_special(tokenizer: Tokenizer) -> int:
     Raises:
         AssetInvalid: the tokenizer is not Whisper's.
     """
-    return token_id(tokenizer, _FIRST_SPECIAL)
+    return _token_id(tokenizer, _FIRST_SPECIAL)
 
 
-def token_id(tokenizer: Tokenizer, token: str) -> int:
-    """Return the number of a token.
-
-    Raises:
-        AssetInvalid: the tokenizer does not know it.
-    """
+def _token_id(tokenizer: Tokenizer, token: str) -> int:
     index = tokenizer.token_to_id(token)
     if index is None:
         raise AssetInvalid(f"the tokenizer has no token {token}", value=token)

@@ -18,8 +18,6 @@ from model.errors import AudioError, NotReady, Overloaded, ServingError, StageFa
 from service.budget import Budget
 from service.waiting_line import Done, Entry, WaitingLine
 
-__all__ = ["BatchFacts", "Batcher", "Done"]
-
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")

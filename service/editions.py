@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any, Final
 
 from model.bundle import BundleFacts
+from model.heap import return_free_memory
 from model.recognizer import EmotionRecognizer, Recognition
 from service.batching import Batcher
 from service.budget import Budget
 from service.decoding import Decoder
 from service.duplicates import Duplicates
-from service.heap import return_free_memory
 from service.metrics import Metrics
 from service.pipeline import Pipeline
 from service.settings import Settings

@@ -8,9 +8,9 @@ from pathlib import Path
 from model.assets import AssetStore
 from model.bundle import read_facts
 from model.errors import AssetError, BundleError, BundleInvalid, BundleOutside, BundleRefused
+from model.heap import keep_few_arenas, return_free_memory
 from model.processors import one_blas_thread
 from model.recognizer import EmotionRecognizer
-from service.heap import keep_few_arenas, return_free_memory
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)

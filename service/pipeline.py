@@ -12,11 +12,12 @@ from model.features import Array, Features
 from model.recognizer import EmotionRecognizer, JudgedUtterance, Recognition
 from model.segment import Utterance
 from model.speech import Transcript
-from service.batching import Batcher, BatchFacts, Done
+from service.batching import Batcher, BatchFacts
 from service.budget import Budget
 from service.decoding import Decoder
 from service.settings import Settings
 from service.traces import stage_span
+from service.waiting_line import Done
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

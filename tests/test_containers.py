@@ -6,7 +6,7 @@ import struct
 import pytest
 import soundfile
 
-from bench.bombs import media_file, sound_file
+from bench.serving.bombs import media_file, sound_file
 from model.containers import MAX_BESIDE_SAMPLES, is_plain_pcm
 
 WAV = sound_file("WAV")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from service_fixtures import PATIENCE_SECONDS, ROOT, decode_workers, wait_until, wait_until_busy
 
-from bench.bombs import media_file, silent_flac, sound_file
+from bench.serving.bombs import media_file, silent_flac, sound_file
 from model.audio import AudioLimits, decode_audio
 from model.errors import AudioError, DecoderCrashed, DecodeTooLarge, DecodeTooSlow, NotReady
 from service.decoding import Decoder, Loss

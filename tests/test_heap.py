@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 SCRIPT = """
-from service.heap import keep_few_arenas, return_free_memory
+from model.heap import keep_few_arenas, return_free_memory
 import os
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import httpx
 import psutil
 
-from bench.bombs import Bomb, bombs, silent_flac
 from bench.figures import Figure, Report
+from bench.serving.bombs import Bomb, bombs, silent_flac
 from bench.serving.server import Server, service_command, started
 from bench.workbench import Workbench
 

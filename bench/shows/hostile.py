@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -98,7 +99,7 @@ def _settled(server: Server, before: Usage) -> Usage:
     for _ in range(20):
         if usage.open_files <= before.open_files and usage.threads <= before.threads:
             break
-        asyncio.run(asyncio.sleep(0.5))
+        time.sleep(0.5)
         usage = server.usage()
     return usage
 

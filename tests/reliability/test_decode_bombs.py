@@ -7,7 +7,7 @@ import psutil
 import pytest
 from service_fixtures import Running, decode_workers, serving, wait_until, wait_until_busy
 
-from bench.bombs import bombs, silent_flac, sound_file
+from bench.serving.bombs import bombs, silent_flac, sound_file
 from model.recognizer import EmotionRecognizer
 from service.problems import Problem
 

@@ -25,3 +25,11 @@ def test_a_hostile_request_is_the_callers_own_fault_and_nobody_elses(server: Run
     assert server.predict(speech).status_code == 200
     service: Service = server.service
     wait_until(lambda: service.metrics.registry.get_sample_value("vcemo_requests_in_flight") == 0)
+
+
+def test_a_body_in_a_hundred_thousand_chunks_is_read_like_any_other(server: Running, speech: bytes) -> None:
+    head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(head.encode() + b"1\r\nR\r\n" * 100_000 + b"0\r\n\r\n")
+        assert b" 415 " in connection.recv(100)
+    assert server.predict(speech).status_code == 200

@@ -15,7 +15,7 @@ def keep_few_arenas() -> None:
 
 
 def return_free_memory() -> None:
-    """Give back what loading has freed: weights pass through twice their size. Nothing without glibc."""
+    """Give back what was freed: weights, and long recordings, pass through twice their size. Nothing without glibc."""
     if (malloc_trim := _function("malloc_trim")) is not None:
         malloc_trim(0)
 
