@@ -17,6 +17,10 @@ _KNOWN_ELSEWHERE: Final = frozenset({"VCEMO_CACHE", "VCEMO_DATA"})
 _LEAST_KEY_BYTES: Final = 16
 
 
+def _state_folder() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vcemo"
+
+
 class Settings(BaseSettings):
     """Set each as a variable ``VCEMO_NAME`` or an option ``--name``; the option wins."""
 
@@ -75,6 +79,9 @@ class Settings(BaseSettings):
     """After SIGTERM still accept for so long, not ready, until load balancers have noticed; in seconds."""
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """After that, longest time that requests in flight are given to finish, in seconds."""
+
+    database_url: str = Field(default_factory=lambda: f"sqlite:///{_state_folder()}/vcemo.sqlite3")
+    """Database, as SQLAlchemy writes it, of what has to outlive the process, such as jobs and feedback."""
 
     admin_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """Port to reload the bundle through; 0 has none. With it, SIGHUP reloads the configured bundle as well."""
