@@ -5,6 +5,7 @@
     VcemoError
     ├── InvalidUpload             the request holds no single recording
     ├── InvalidRequestTimeout     the deadline that a request names is not a number of milliseconds
+    ├── RequestTooSlow            the head of the request does not come to its end
     ├── AudioError                the caller's recording
     │   ├── UploadTooLarge            more bytes than allowed
     │   ├── UnsupportedAudio          not a container or codec we read
@@ -74,6 +75,12 @@ class InvalidRequestTimeout(VcemoError):
     """The deadline that a request names for itself is not a number of milliseconds."""
 
     code = "invalid_request_timeout"
+
+
+class RequestTooSlow(VcemoError):
+    """The head of the request has not arrived in time."""
+
+    code = "request_too_slow"
 
 
 class AudioError(VcemoError):

@@ -35,12 +35,16 @@ class HeadersMiddleware:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(_EVERYWHERE)
-                headers["Content-Security-Policy"] = _PAGE if scope["path"] in _PAGES else _NOTHING
-                if not scope["path"].startswith(_PARTS_OF_PAGES):
-                    # An answer carries what was said: no cache on the way keeps it.
-                    headers["Cache-Control"] = "no-store"
+                secure(MutableHeaders(scope=message), path=scope["path"])
             await send(message)
 
         await self._app(scope, receive, guarded)
+
+
+def secure(headers: MutableHeaders, *, path: str = "") -> None:
+    """Add them to the headers of an answer."""
+    headers.update(_EVERYWHERE)
+    headers["Content-Security-Policy"] = _PAGE if path in _PAGES else _NOTHING
+    if not path.startswith(_PARTS_OF_PAGES):
+        # An answer carries what was said: no cache on the way keeps it.
+        headers["Cache-Control"] = "no-store"

@@ -49,6 +49,7 @@ class Service:
         self._is_draining = False
         self._is_reloading = False
         self.num_in_flight = 0
+        self.metrics.ready.set_function(self._is_ready)
 
     @property
     def state(self) -> State:
@@ -72,7 +73,6 @@ class Service:
     def begin_drain(self) -> None:
         """Tell load balancers to send no more; what comes all the same is still served."""
         self._is_draining = True
-        self.metrics.ready.set(0)
         logger.info("draining", extra={"facts": {"in_flight": self.num_in_flight}})
 
     async def stop(self) -> None:
@@ -131,10 +131,10 @@ class Service:
         """Return if recordings are welcome.
 
         Raises:
-            NotReady: the service is loading, draining, or could not be loaded.
+            NotReady: the service is loading, draining, or could not be loaded, or a worker is stuck.
         """
-        if self.state != "ready":
-            raise self._not_ready()
+        self._require_serving()
+        self.require_alive()
 
     def require_alive(self) -> None:
         """Return unless a worker is stuck.
@@ -168,6 +168,17 @@ class Service:
             self.num_in_flight -= 1
             self.metrics.in_flight.set(self.num_in_flight)
 
+    def _require_serving(self) -> None:
+        if self.state != "ready":
+            raise self._not_ready()
+
+    def _is_ready(self) -> bool:
+        try:
+            self.require_ready()
+        except NotReady:
+            return False
+        return True
+
     def _not_ready(self) -> NotReady:
         return NotReady(f"the service is not ready: {self.state}", value=self.state)
 
@@ -181,11 +192,11 @@ class Service:
             )
         await asyncio.to_thread(self._decoder.warm_up)
         self.editions.serve(recognizer, decoder=self._decoder)
-        self.metrics.ready.set(0 if self._is_draining else 1)
         logger.info("ready", extra={"facts": {"bundle": recognizer.bundle.facts.name, "threads": self._threads}})
 
     async def _reload(self, asked: str) -> Reloaded:
-        self.require_ready()
+        # Also while a stage hangs: another bundle may be the remedy.
+        self._require_serving()
         if self._is_reloading:
             raise ReloadUnderWay("another bundle is being loaded; ask again when that has ended")
         self._is_reloading, began = True, time.monotonic()
@@ -194,7 +205,7 @@ class Service:
             found = await asyncio.to_thread(
                 load_other, self.settings, asked, threads=self._threads, serving=serving.recognizer
             )
-            self.require_ready()  # a shutdown may have begun meanwhile
+            self._require_serving()  # a shutdown may have begun meanwhile
             if found is not None:
                 assert self._decoder is not None
                 self.editions.serve(found, decoder=self._decoder)

@@ -27,6 +27,8 @@ class Metrics:
         about = "Answers by API key, by its name, and outcome code; an unknown key is in vcemo_requests alone"
         self.key_requests = self._counter("key_requests", about, "key", "code")
         self.in_flight = self._gauge("requests_in_flight", "Recordings held now")
+        about = "Connections ended for want of time or room, by reason"
+        self._connections_cut = self._counter("connections_cut", about, "reason")
         self.ready = self._gauge("ready", "1 while recordings are welcome")
         about = "Work of a stage, or waiting (queue), in one request"
         self._stage_seconds = self._histogram("stage_seconds", about, _STAGE_SECONDS, "stage")
@@ -81,6 +83,10 @@ class Metrics:
         self._stage_cpu_seconds.labels(batch.stage).inc(batch.cpu_seconds)
         for seconds in batch.queue_seconds:
             self._queue_seconds.labels(batch.stage).observe(seconds)
+
+    def connection_cut(self, reason: str) -> None:
+        """Count a connection that was ended."""
+        self._connections_cut.labels(reason).inc()
 
     def decode_worker_lost(self, reason: str) -> None:
         """Count a decode worker that is no more; called from worker threads."""

@@ -169,7 +169,7 @@ async def live(request: Request) -> Health:
 
 @router.get("/health/ready", responses=documented(NotReady("the service is not ready: loading", value="loading")))
 async def ready(request: Request) -> Health:
-    """Whether recordings are welcome: the golden case matched, everything is warm, and no shutdown has begun."""
+    """Whether recordings are welcome: golden case matched, everything warm, no stage stuck, no shutdown begun."""
     _service_of(request).require_ready()
     return Health(status="ready")
 

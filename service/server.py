@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from model.errors import AssetError, KeysInvalid, VcemoError
 from service.admin import create_admin_app
 from service.app import create_app
+from service.connections import bounded_protocol
 from service.lifecycle import Service
 from service.logs import configure_logging
 from service.schemas import SCHEMA_VERSION
@@ -62,6 +63,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                http=bounded_protocol(settings, on_cut=app.state.service.metrics.connection_cut),
                 timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
             )
         )
@@ -169,6 +171,7 @@ async def _admin_port(service: Service, settings: Settings) -> AsyncIterator[Non
             log_config=None,
             access_log=False,
             server_header=False,
+            http=bounded_protocol(settings, on_cut=service.metrics.connection_cut),
             timeout_graceful_shutdown=1,
         )
     )

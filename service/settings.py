@@ -66,9 +66,13 @@ class Settings(BaseSettings):
     max_queue_utterances: Annotated[int, Field(ge=1, le=10_000)] = 256
     """Most utterances that wait before a stage; a request that does not fit is refused at once."""
     max_batch_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
-    """A stage that works longer than this on one batch counts as stuck: /health/live turns red, in seconds."""
+    """A stage that works longer on one batch is stuck, and /health/live and /health/ready turn red; in seconds."""
     request_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """Longest time from a request's first byte to its answer, in seconds."""
+    """Longest time from a request's first byte to its answer, in seconds; and for a caller to take the answer."""
+    request_head_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """Longest time to send a request's line and headers, in seconds; from connecting, or from the answer before."""
+    max_connections: Annotated[int, Field(ge=8, le=65_536)] = 512
+    """Most connections at once. For one more, that which has asked for nothing the longest is ended."""
 
     api_keys_file: str = ""
     """TOML file of the API keys that may ask (`python -m service key NAME` makes one); empty asks nobody for a key."""

@@ -26,6 +26,7 @@ import uvicorn
 from model.audio import decode_audio
 from model.recognizer import EmotionRecognizer
 from service.app import create_app
+from service.connections import bounded_protocol
 from service.lifecycle import Service
 from service.settings import Settings
 
@@ -96,8 +97,12 @@ def samples_of(name: str) -> Samples:
 @contextmanager
 def serving(recognizer: EmotionRecognizer, **options: Any) -> Iterator[Running]:
     """Serve over HTTP in a thread of this process."""
-    app = create_app(Settings(**options), recognizer)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5))
+    settings = Settings(**options)
+    app = create_app(settings, recognizer)
+    protocol = bounded_protocol(settings, on_cut=app.state.service.metrics.connection_cut)
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, http=protocol, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    )
     thread = threading.Thread(target=server.run, name="server")
     thread.start()
     try:
