@@ -57,10 +57,11 @@ class Listening:
 @contextmanager
 def listening(**options: Any) -> Iterator[Listening]:
     cuts: list[Cut] = []
-    given = {"head_seconds": LONG_SECONDS, "body_seconds": LONG_SECONDS, "reading_seconds": LONG_SECONDS} | options
+    seconds = dict.fromkeys(("head_seconds", "body_seconds", "reading_seconds"), LONG_SECONDS)
+    given: dict[str, Any] = {**seconds, "max_connections": 100, "on_cut": cuts.append, **options}
 
     class Quick(BoundedProtocol):
-        bounds = Bounds(**({"max_connections": 100, "on_cut": cuts.append} | given))
+        bounds = Bounds(**given)
 
     config = uvicorn.Config(application, port=0, http=Quick, lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)

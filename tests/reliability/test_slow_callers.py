@@ -1,11 +1,10 @@
 """Slow loris: many who hold a connection each and never finish asking, while others want to be answered."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from service_fixtures import Running, serving, wait_until
+from service_fixtures import Running, serving
 
 from model.recognizer import EmotionRecognizer
 from service.problems import Problem
@@ -19,7 +18,7 @@ HEAD = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-
 
 @pytest.fixture(scope="module")
 def bounded(recognizer: EmotionRecognizer) -> Iterator[Running]:
-    with serving(recognizer, request_head_seconds=0.5, max_connections=PLACES) as running:
+    with serving(recognizer, request_head_seconds=2.0, max_connections=PLACES) as running:
         yield running
 
 
@@ -44,13 +43,9 @@ def test_ten_times_more_silent_connections_than_places_keep_nobody_from_being_an
 ) -> None:
     before = bounded.metric(CUT.format("made_way"))
     with ExitStack() as held:
-        silent: list[socket.socket] = []
-        for number in range(10 * PLACES):
-            silent.append(held.enter_context(bounded.connect()))
-            silent[-1].sendall(b"GET / HTTP/1.1\r\n")
-            if number % PLACES == 0:
-                with bounded.connect() as connection:
-                    connection.sendall(f"{HEAD}{len(speech)}\r\n\r\n".encode() + speech)
-                    assert connection.recv(15).startswith(b"HTTP/1.1 200")
-        assert bounded.metric(CUT.format("made_way")) > before + 8 * PLACES
-    wait_until(lambda: bounded.predict(speech).status_code == 200)
+        for _ in range(10 * PLACES):
+            held.enter_context(bounded.connect()).sendall(b"POST /predict HTTP/1.1\r\n")
+        connection = held.enter_context(bounded.connect())
+        connection.sendall(f"{HEAD}{len(speech)}\r\n\r\n".encode() + speech)
+        assert connection.recv(15).startswith(b"HTTP/1.1 200")
+    assert bounded.metric(CUT.format("made_way")) >= before + 9 * PLACES
