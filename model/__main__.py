@@ -17,6 +17,7 @@ from model.bundle import Bundle, seal_again
 from model.errors import AudioError, VcemoError
 from model.processors import one_blas_thread, usable_processors
 from model.recognizer import EmotionRecognizer, Recognition
+from model.room import room_to_write
 from model.speaker import Conversation
 
 _BAR_CELLS = 24
@@ -59,7 +60,7 @@ def _seal(options: argparse.Namespace, errors: Console) -> int:
 def _recognize(options: argparse.Namespace, errors: Console) -> int:
     one_blas_thread()
     try:
-        with errors.status("loading"):
+        with errors.status("loading"), room_to_write("a copy of the pre-trained parts"):
             recognizer = EmotionRecognizer.load(
                 options.bundle, assets=AssetStore(options.cache), threads=usable_processors()
             )

@@ -41,6 +41,7 @@
     │   ├── BundleInvalid             a file or field is missing or of another schema
     │   ├── BundleChecksumMismatch    a file is not the one the bundle was sealed with
     │   └── GoldenMismatch            the network does not reproduce its golden case
+    ├── NoRoom                    a disk is full, where something has to be written
     ├── KeysInvalid               the file of API keys cannot be used
     ├── CorpusError               training data that cannot be used
     ├── CheckpointInvalid         not the state of this run
@@ -303,6 +304,12 @@ class GoldenMismatch(BundleError):
     """The loaded network does not reproduce the bundle's golden case."""
 
     code = "golden_mismatch"
+
+
+class NoRoom(VcemoError):
+    """What has to be written finds no room: the disk is full, or a limit is reached."""
+
+    code = "no_room"
 
 
 class KeysInvalid(VcemoError):

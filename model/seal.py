@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from model.errors import BundleChecksumMismatch, BundleInvalid
+from model.room import room_to_write
 
 SEAL: Final = "seal"
 """The last field: the sha256 of the bytes before it."""
@@ -16,10 +17,20 @@ _LAST_FIELD: Final = re.compile(rb',\n "seal": "([0-9a-f]{64})"\n}\n\Z')
 
 
 def write_sealed(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a document, of one field at least, with its seal; one that it was read with is replaced."""
+    """Write a document, of one field at least, with its seal; one that it was read with is replaced.
+
+    Raises:
+        NoRoom: it cannot be written; what was there before still is.
+    """
     fields = {name: value for name, value in document.items() if name != SEAL}
     content = json.dumps(fields, indent=1, ensure_ascii=False).removesuffix("\n}").encode()
-    path.write_bytes(content + f',\n "{SEAL}": "{hashlib.sha256(content).hexdigest()}"\n}}\n'.encode())
+    draft = path.with_suffix(".draft")
+    try:
+        with room_to_write(str(path)):
+            draft.write_bytes(content + f',\n "{SEAL}": "{hashlib.sha256(content).hexdigest()}"\n}}\n'.encode())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def check_seal(content: bytes, *, name: str) -> None:

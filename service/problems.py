@@ -24,6 +24,7 @@ from model.errors import (
     DecodeTooSlow,
     InvalidRequestTimeout,
     InvalidUpload,
+    NoRoom,
     NotReady,
     Overloaded,
     RateLimited,
@@ -63,6 +64,7 @@ _KINDS: Final[Mapping[type[VcemoError], tuple[int, str]]] = {
     Cancelled: (499, "The caller went away"),
     Overloaded: (503, "The service is busy"),
     NotReady: (503, "The service is not ready"),
+    NoRoom: (503, "The service has no room for the recording"),
     DeadlineExceeded: (504, "The answer took too long"),
     VcemoError: (500, "The service failed"),
 }
@@ -73,6 +75,7 @@ _RETRY_AFTER_SECONDS: Final[Mapping[type[VcemoError], int]] = {
     TooManyAtOnce: 1,
     Overloaded: 2,
     NotReady: 5,
+    NoRoom: 5,
 }
 """At least; a queue that is longer says so, and a key's rate."""
 _CHALLENGE: Final = 'Bearer realm="vcemo"'

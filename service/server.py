@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -38,7 +38,10 @@ def serve(settings: Settings) -> int:
         return 1
     service: Service = app.state.service
     end_tracing = start_tracing(settings.traces_endpoint, version=SCHEMA_VERSION) if settings.traces_endpoint else None
-    Server(app, settings).run()
+    try:
+        Server(app, settings).run()
+    finally:
+        _forget_what_cannot_be_written()
     if end_tracing is not None:
         end_tracing()
     if service.failure is None:
@@ -139,11 +142,21 @@ class Server(uvicorn.Server):
         url = f"http://{host}:{port}"
         if self._settings.log_format == "text":
             key = '-H "X-API-Key: YOURS" ' if self._settings.api_keys_file else ""
-            print(
-                f"\n  ready        {url}\n  try it       {url}/docs\n"
-                f"  or           curl {key}-F file=@recording.wav {url}/predict\n",
-                flush=True,
-            )
+            with suppress(OSError):  # where it goes to may be full, which is no reason not to serve
+                print(
+                    f"\n  ready        {url}\n  try it       {url}/docs\n"
+                    f"  or           curl {key}-F file=@recording.wav {url}/predict\n",
+                    flush=True,
+                )
+
+
+def _forget_what_cannot_be_written() -> None:
+    """Leave with the exit code that was earned: Python has one of its own for output that it is left with."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            setattr(sys, name, None)
 
 
 class _AdminServer(uvicorn.Server):
