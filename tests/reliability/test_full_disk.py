@@ -14,11 +14,14 @@ from service_fixtures import BUNDLE, PATIENCE_SECONDS, ROOT, wait_until
 
 from bench.serving.bombs import sound_file
 from bench.serving.server import free_port
+from model.assets import AssetStore
 from model.audio import AudioLimits
 from model.bundle import FACTS_FILE, read_facts, write_facts
 from model.errors import NoRoom
 from model.memory_file import MemoryFile
 from service.decoding import Decoder
+from service.loading import load_recognizer
+from service.settings import Settings
 
 pytest_plugins = ("service_fixtures",)
 
@@ -53,16 +56,14 @@ def test_a_recording_that_a_worker_finds_no_room_for_is_refused_and_the_next_is_
         decoder.close()
 
 
-def test_a_service_that_cannot_write_its_copy_of_whisper_says_so_and_does_not_serve() -> None:
-    command = [sys.executable, "-m", "service", "--port=0", f"--bundle={BUNDLE}"]
-    with files_of_at_most(2**20):
-        ended = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_SECONDS, check=False
-        )
-    assert ended.returncode == 1
-    assert "error: no room to write a copy of the pre-trained parts: File too large" in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert not list(Path(tempfile.gettempdir()).glob("vcemo-whisper-*/model.bin"))
+def test_a_service_that_cannot_write_its_copy_of_whisper_says_so_and_does_not_serve(
+    assets: AssetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    settings = Settings(bundle=BUNDLE, cache=assets.cache)
+    with files_of_at_most(2**20), pytest.raises(NoRoom, match="a copy of the pre-trained parts: File too large"):
+        load_recognizer(settings, BUNDLE, threads=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_facts_that_cannot_be_written_are_those_of_before(tmp_path: Path) -> None:
