@@ -166,7 +166,8 @@ class BoundedProtocol(H11Protocol):
             if isinstance(one, BoundedProtocol) and one is not self and not one.is_asking
         ]
         if idle:
-            min(idle, key=lambda one: one._idle_since)._end("made_way")
+            # Last of all one whose answer is still on its way out.
+            min(idle, key=lambda one: (one.transport.get_write_buffer_size() > 0, one._idle_since))._end("made_way")
             return
         limit = self.bounds.max_connections
         self._refuse(Overloaded("every connection is taken", value=len(self.connections), limit=limit), "refused")
