@@ -17,6 +17,7 @@ from service.exchange import HEADER, QUIET_ROUTES, ExchangeMiddleware, answer_pr
 from service.headers import HeadersMiddleware
 from service.keys import Keyring
 from service.lifecycle import Service
+from service.pages import add_pages
 from service.problems import ProblemResponse
 from service.routes import keyed_router, router
 from service.schemas import SCHEMA_VERSION
@@ -49,6 +50,7 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
     _add_middleware(app, service)
     answer_with_problems(app)
     app.include_router(router)
+    add_pages(app)
     if settings.api_keys_file:
         access = Access(Keyring(Path(settings.api_keys_file)))
         guard = Depends(access.guard, scope="function")

@@ -138,7 +138,7 @@ class Server(uvicorn.Server):
         if self._settings.log_format == "text":
             key = '-H "X-API-Key: YOURS" ' if self._settings.api_keys_file else ""
             print(
-                f"\n  ready        {url}\n  try it       {url}/docs\n"
+                f"\n  ready        {url}\n  try it       {url}/dashboard\n  reference    {url}/docs\n"
                 f"  or           curl {key}-F file=@recording.wav {url}/predict\n",
                 flush=True,
             )
