@@ -1,6 +1,7 @@
 """Recording in, utterances out: voice activity, split at pauses."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,19 @@ class SegmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Speech:
+    """Where somebody speaks on one channel: samples at 16 kHz, counted from its beginning, without padding."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Utterance:
     """One stretch of speech of one channel.
 
-    samples: (samples,) float32 at 16 kHz, a view into the recording.
+    samples: (samples,) float32 at 16 kHz, a view into the recording, with the padding on both sides.
+    start_ms, end_ms: of the speech alone, so that turns that follow each other do not seem to overlap.
     """
 
     samples: npt.NDArray[np.float32]
@@ -40,7 +50,7 @@ class Utterance:
 
     @property
     def seconds(self) -> float:
-        """Length in seconds."""
+        """Length of the samples in seconds."""
         return len(self.samples) / SAMPLE_RATE_HZ
 
 
@@ -52,31 +62,61 @@ def find_utterances(
     Raises:
         TooManyUtterances: there are more than ``max_utterances``.
     """
+    speech = [find_speech(samples, config=config) for samples in recording.samples]
+    num_found = sum(map(len, speech))
+    if max_utterances is not None and num_found > max_utterances:
+        raise TooManyUtterances(
+            f"the recording holds {num_found} utterances; at most {max_utterances} are accepted",
+            value=num_found,
+            limit=max_utterances,
+        )
+    return cut_utterances(recording, speech, config=config)
+
+
+def find_speech(samples: npt.NDArray[np.float32], *, config: SegmentConfig = SegmentConfig()) -> list[Speech]:
+    """Find the speech of one channel (samples,)."""
+    # Without the library's own padding, for it would hide when somebody speaks; of the longest it counts all the same.
     options = VadOptions(
         threshold=config.threshold,
         min_speech_duration_ms=config.min_speech_ms,
-        max_speech_duration_s=config.max_utterance_seconds,
+        max_speech_duration_s=config.max_utterance_seconds - 2 * config.speech_pad_ms / 1000,
         min_silence_duration_ms=config.min_silence_ms,
-        speech_pad_ms=config.speech_pad_ms,
+        speech_pad_ms=0,
     )
+    return [Speech(start=found["start"], end=found["end"]) for found in get_speech_timestamps(samples, options)]
+
+
+def cut_utterances(
+    recording: Recording, speech: Sequence[Sequence[Speech]], *, config: SegmentConfig = SegmentConfig()
+) -> list[Utterance]:
+    """Cut the speech of each channel out of a recording, padded, in order of time."""
     utterances = [
-        _utterance(samples, channel=channel, start=chunk["start"], end=chunk["end"])
-        for channel, samples in enumerate(recording.samples)
-        for chunk in get_speech_timestamps(samples, options)
-    ]
-    if max_utterances is not None and len(utterances) > max_utterances:
-        raise TooManyUtterances(
-            f"the recording holds {len(utterances)} utterances; at most {max_utterances} are accepted",
-            value=len(utterances),
-            limit=max_utterances,
+        Utterance(
+            samples=samples[cut.start : cut.end],
+            channel=channel,
+            start_ms=_milliseconds(spoken.start),
+            end_ms=_milliseconds(spoken.end),
         )
+        for channel, (samples, found) in enumerate(zip(recording.samples, speech, strict=True))
+        for spoken, cut in zip(found, _padded(found, len(samples), config=config), strict=True)
+    ]
     return sorted(utterances, key=lambda utterance: (utterance.start_ms, utterance.channel))
 
 
-def _utterance(samples: npt.NDArray[np.float32], *, channel: int, start: int, end: int) -> Utterance:
-    return Utterance(
-        samples=samples[start:end],
-        channel=channel,
-        start_ms=round(start * 1000 / SAMPLE_RATE_HZ),
-        end_ms=round(end * 1000 / SAMPLE_RATE_HZ),
-    )
+def _padded(speech: Sequence[Speech], num_samples: int, *, config: SegmentConfig) -> list[Speech]:
+    """Add the padding on both sides; a pause too short for two is shared, as by the library that finds the speech."""
+    pad = config.speech_pad_ms * SAMPLE_RATE_HZ // 1000
+    padded = list(speech)
+    for index, found in enumerate(speech):
+        before = found.start - speech[index - 1].end if index else 2 * pad
+        after = speech[index + 1].start - found.end if index + 1 < len(speech) else 2 * pad
+        padded[index] = replace(
+            found,
+            start=max(0, found.start - (pad if before >= 2 * pad else before // 2)),
+            end=min(num_samples, found.end + (pad if after >= 2 * pad else after // 2)),
+        )
+    return padded
+
+
+def _milliseconds(sample: int) -> int:
+    return round(sample * 1000 / SAMPLE_RATE_HZ)
