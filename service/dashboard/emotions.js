@@ -6,6 +6,9 @@ import { t } from "./words.js";
 export const EMOTIONS = ["angry", "fear", "happy", "neutral", "sad", "surprise"];
 export const SHAPES = { angry: "▲", fear: "◆", happy: "●", neutral: "■", sad: "▼", surprise: "★" };
 
+// Those that the bundle tells apart, which may be fewer.
+export const labelsOf = (probabilities) => (probabilities ? EMOTIONS.filter((one) => one in probabilities) : EMOTIONS);
+
 export const nameOf = (emotion) => t(`emotion_${emotion}`);
 
 export function Shape({ emotion }) {

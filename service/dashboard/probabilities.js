@@ -1,6 +1,6 @@
 // How probable each emotion was over time, one row an emotion: read by height, not by colour.
 import { useState } from "preact/hooks";
-import { EMOTIONS, idOf, nameOf, Shape, sideOf } from "./emotions.js";
+import { idOf, labelsOf, nameOf, Shape, sideOf } from "./emotions.js";
 import { html } from "./markup.js";
 import { clock, percent } from "./times.js";
 import { t } from "./words.js";
@@ -22,7 +22,7 @@ export function Probabilities({ answer, onSelect }) {
       </span>`}
     </div>
     <div class="probabilities" role="img" aria-label=${`${t("probabilities")}, ${name(channel)}: ${strongest(segments)}`}>
-      ${EMOTIONS.map((emotion) => html`<${Row} key=${emotion} emotion=${emotion} segments=${segments} whole=${whole} onSelect=${onSelect} />`)}
+      ${labelsOf(judged[0].probabilities).map((emotion) => html`<${Row} key=${emotion} emotion=${emotion} segments=${segments} whole=${whole} onSelect=${onSelect} />`)}
     </div>`;
 }
 

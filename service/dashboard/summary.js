@@ -1,5 +1,5 @@
 // What a call adds up to: a card for the whole of it and one for each side.
-import { EMOTIONS, nameOf, Shape, SHAPES, sideOf } from "./emotions.js";
+import { labelsOf, nameOf, Shape, SHAPES, sideOf } from "./emotions.js";
 import { html } from "./markup.js";
 import { Empty } from "./states.js";
 import { clock, percent, signed, span } from "./times.js";
@@ -51,7 +51,7 @@ function Side({ role, channels, onJump }) {
 
 function Emotions({ emotions }) {
   if (!emotions) return null;
-  const shares = EMOTIONS.map((emotion) => [emotion, emotions[emotion] ?? 0]);
+  const shares = labelsOf(emotions).map((emotion) => [emotion, emotions[emotion]]);
   return html`<h3>${t("emotion_shares")}</h3>
     <div class="stack" aria-hidden="true">
       ${shares.map(([emotion, share]) => html`<span class=${`fill-${emotion}`} style=${{ width: `${share * 100}%` }}>${share > 0.09 ? SHAPES[emotion] : ""}</span>`)}

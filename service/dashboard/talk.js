@@ -5,7 +5,7 @@ import { ask, isMissing, Problem, problemOf } from "./api.js";
 import { scoreOf } from "./board.js";
 import { Call } from "./call.js";
 import { microphone, recording, SAMPLE_RATE_HZ, wavOf } from "./capture.js";
-import { Badge, EMOTIONS, idOf, nameOf, sideOf } from "./emotions.js";
+import { Badge, idOf, labelsOf, nameOf, sideOf } from "./emotions.js";
 import { html } from "./markup.js";
 import { Empty, ProblemBox } from "./states.js";
 import { LiveStream } from "./stream.js";
@@ -72,8 +72,8 @@ function Speaker({ speaker, channels }) {
   const { segment, state } = speaker;
   return html`<div class="speaker">
     <strong>${sideOf(segment, channels)}</strong> ${segment.emotion ? html`<${Badge} emotion=${segment.emotion} confidence=${segment.confidence} />` : segment.judged === false ? t("not_judged") : ""}
-    ${state?.emotions && html`<div class="stack" role="img" aria-label=${EMOTIONS.map((one) => `${nameOf(one)} ${percent(state.emotions[one] ?? 0)}`).join(", ")}>
-      ${EMOTIONS.map((one) => html`<span class=${`fill-${one}`} style=${{ width: `${(state.emotions[one] ?? 0) * 100}%` }}></span>`)}</div>`}
+    ${state?.emotions && html`<div class="stack" role="img" aria-label=${labelsOf(state.emotions).map((one) => `${nameOf(one)} ${percent(state.emotions[one])}`).join(", ")}>
+      ${labelsOf(state.emotions).map((one) => html`<span class=${`fill-${one}`} style=${{ width: `${state.emotions[one] * 100}%` }}></span>`)}</div>`}
     ${scoreOf(state?.sentiment) !== null && html`<span class="fine">${t("sentiment")} ${signed(scoreOf(state.sentiment))} · ${t("n_utterances", { n: state.utterances })}</span>`}
   </div>`;
 }

@@ -1,6 +1,6 @@
 // What was said, in time with the player; a click plays it, one more says what it really was.
 import { useEffect, useRef } from "preact/hooks";
-import { Badge, EMOTIONS, idOf, nameOf, Shape, sideOf } from "./emotions.js";
+import { Badge, idOf, labelsOf, nameOf, Shape, sideOf } from "./emotions.js";
 import { html } from "./markup.js";
 import { useOfPlayer } from "./player.js";
 import { clock } from "./times.js";
@@ -57,6 +57,7 @@ export function Utterance({ segment, side, isCurrent, corrections, onPlay }) {
 function Correction({ segment, label, times, corrections }) {
   const id = idOf(segment);
   const now = label ?? segment.emotion;
+  const labels = labelsOf(segment.probabilities);
   const walk = (event) => {
     const step = { ArrowRight: "nextElementSibling", ArrowLeft: "previousElementSibling" }[event.key];
     if (!step) return;
@@ -64,9 +65,9 @@ function Correction({ segment, label, times, corrections }) {
     event.target[step]?.focus();
   };
   return html`<div class="correction" role="toolbar" aria-label=${t("correct_span", { times })} aria-busy=${corrections.sending === id} onKeyDown=${walk}>
-    ${EMOTIONS.map(
+    ${labels.map(
       (emotion) => html`<button type="button" key=${emotion} title=${nameOf(emotion)} aria-label=${nameOf(emotion)} aria-pressed=${emotion === now}
-        tabindex=${emotion === (now ?? EMOTIONS[0]) ? 0 : -1} disabled=${corrections.sending === id}
+        tabindex=${emotion === (now ?? labels[0]) ? 0 : -1} disabled=${corrections.sending === id}
         onClick=${() => corrections.correct(segment, emotion)}><${Shape} emotion=${emotion} /></button>`,
     )}
   </div>`;
