@@ -13,6 +13,7 @@ from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
 from service.decoding import Decoder
 from service.editions import Edition, Editions
+from service.jobs import Jobs
 from service.loading import load_other, load_recognizer
 from service.logs import stack_of
 from service.metrics import Metrics
@@ -42,6 +43,7 @@ class Service:
         self.metrics = Metrics()
         self._threads = settings.threads or usable_processors()
         self.editions = Editions(settings=settings, threads=self._threads, metrics=self.metrics)
+        self.jobs = Jobs(settings, edition=self.require_loaded, metrics=self.metrics)
         self._given = recognizer
         self._decoder: Decoder | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -81,6 +83,7 @@ class Service:
             if task is not None:
                 task.cancel()
         self._is_draining = True
+        await self.jobs.stop()
         # uvicorn has already waited for the requests; only batches whose callers are gone remain.
         await self.editions.close(drain_seconds=min(5.0, self.settings.drain_seconds))
         if self._decoder is not None:
@@ -182,6 +185,7 @@ class Service:
         await asyncio.to_thread(self._decoder.warm_up)
         self.editions.serve(recognizer, decoder=self._decoder)
         self.metrics.ready.set(0 if self._is_draining else 1)
+        self.jobs.start()
         logger.info("ready", extra={"facts": {"bundle": recognizer.bundle.facts.name, "threads": self._threads}})
 
     async def _reload(self, asked: str) -> Reloaded:
