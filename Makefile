@@ -67,8 +67,8 @@ vendor: ## Copy the dashboard's libraries as requirements/npm pins them; needs n
 	cp $(NPM)/htm/LICENSE $(PAGE)/htm.LICENSE
 	cp $(NPM)/wavesurfer.js/dist/wavesurfer.esm.js $(PAGE)/wavesurfer.js
 	cp $(NPM)/wavesurfer.js/LICENSE $(PAGE)/wavesurfer.LICENSE
-	@mkdir -p tests/dashboard/axe
-	cp $(NPM)/axe-core/axe.min.js $(NPM)/axe-core/LICENSE tests/dashboard/axe/
+	@mkdir -p bench/axe
+	cp $(NPM)/axe-core/axe.min.js $(NPM)/axe-core/LICENSE bench/axe/
 
 # A package that the service does not know counts as none: strict, or an audit of nothing would end well.
 audit: $(VENV)/installed-dev ## Ask a public service for known vulnerabilities of what serving needs; ARGS="-s osv"

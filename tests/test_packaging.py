@@ -24,9 +24,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("service", "model", "training")
 LOCKS = ("base", "dev", "gpu")
 EXTRAS = ("training", "dev")
-MAKE_TARGETS = {"help", "serve", "test", "check", "train-tiny", "bench", "assets", "lock", "vendor", "audit", "sbom"} | {
-    "clean"
-}
+MAKE_TARGETS = {
+    "help",
+    "serve",
+    "test",
+    "check",
+    "train-tiny",
+    "bench",
+    "assets",
+    "lock",
+    "vendor",
+    "audit",
+    "sbom",
+} | {"clean"}
 TORCH_IS_ALLOWED_IN = {
     f"model/{room}.py" for room in ("network", "attention", "encoders", "text_branch", "sound_expert", "dropout")
 }

@@ -100,5 +100,5 @@ const unreachable = () => new Problem({ status: 0, code: "unreachable", title: t
 export function socketTo(path) {
   const address = addressOf(path);
   address.protocol = address.protocol.replace("http", "ws");
-  return new WebSocket(address, preferences.key ? ["vcemo", `vcemo.key.${preferences.key}`] : ["vcemo"]);
+  return new WebSocket(address, preferences.key ? ["vcemo", `vcemo-key.${preferences.key}`] : ["vcemo"]);
 }

@@ -151,7 +151,7 @@ export const ENGLISH = {
   file: "File",
   recording: "Recording",
   talk_fast: "as fast as the service takes it",
-  talk_consent: "What is said goes to this service and is not stored there. Tell whoever else is speaking.",
+  talk_consent: "What is said goes to this service, which keeps the sound until it is judged and no longer. Tell whoever else is speaking.",
   talk_begin: "Begin",
   talk_end: "End",
   talk_on: "Listening",

@@ -151,7 +151,7 @@ export const CHINESE = {
   file: "文件",
   recording: "录音",
   talk_fast: "以服务可接受的最快速度",
-  talk_consent: "所说内容会发送至此服务，且不会保存。请告知其他说话人。",
+  talk_consent: "所说内容会发送至此服务，声音只保留到识别完成为止。请告知其他说话人。",
   talk_begin: "开始",
   talk_end: "结束",
   talk_on: "正在聆听",

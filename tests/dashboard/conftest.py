@@ -4,33 +4,28 @@ Everything lives as long as this folder's tests: playwright keeps an event loop 
 start their own.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 from service_fixtures import Running, samples_of, serving, wav
 
+from bench.browser import chromium, find_chromium
 from model.recognizer import EmotionRecognizer
 
 pytest_plugins = ("service_fixtures",)
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-)
-PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 PATIENCE_MS = 20_000
+RULES = """
+[[rule]]
+name = "customer-speaks"
+role = "customer"
+sentiment_below = 1.0
+severity = "critical"
+"""
 
 OpenPage = Callable[..., Page]
 
@@ -48,21 +43,25 @@ def two_sides(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def chromium(two_sides: Path) -> Iterator[Browser]:
-    """Its microphone hears the recording, again and again."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium on the path: apt-get install chromium")
-    flags = [*FLAGS, f"--use-file-for-fake-audio-capture={two_sides}"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=flags)
-        yield browser
-        browser.close()
+def browser(two_sides: Path) -> Iterator[Browser]:
+    """Its microphone hears the recording."""
+    if find_chromium() is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with chromium(microphone=two_sides) as found:
+        yield found
 
 
 @pytest.fixture(scope="package")
 def running(recognizer: EmotionRecognizer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(recognizer, channel_roles="agent,customer") as service:
+    folder = tmp_path_factory.mktemp("state")
+    (folder / "rules.toml").write_text(RULES, encoding="utf-8")
+    with serving(
+        recognizer,
+        channel_roles="agent,customer",
+        unjudged_roles="agent",
+        alert_rules_file=str(folder / "rules.toml"),
+        state_folder=folder,
+    ) as service:
         yield service
 
 
@@ -75,11 +74,11 @@ def complaints() -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def open_page(chromium: Browser, running: Running, complaints: list[str]) -> Iterator[OpenPage]:
+def open_page(browser: Browser, running: Running, complaints: list[str]) -> Iterator[OpenPage]:
     contexts: list[BrowserContext] = []
 
     def opened(place: str = "", *, url: str = running.url, may_fail: bool = False, **options: Any) -> Page:
-        context = chromium.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 900}, **options})
+        context = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)

@@ -1,12 +1,11 @@
 """The page around everything: languages, light, phones, and what axe-core says of each place."""
 
-from pathlib import Path
-
 import pytest
-from dashboard.conftest import PHONE, OpenPage
 from playwright.sync_api import expect
 
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
+from bench.browser import PHONE, axe_findings, overflow_pixels
+from dashboard.conftest import OpenPage
+
 PLACES = ("", "live", "talk")
 
 
@@ -41,16 +40,14 @@ def test_the_page_is_dark_where_the_system_is_until_told_otherwise(open_page: Op
 @pytest.mark.parametrize("place", PLACES)
 def test_every_place_fits_a_phone(open_page: OpenPage, place: str) -> None:
     page = open_page(place, **PHONE)
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert overflow_pixels(page) == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("place", PLACES)
 def test_axe_finds_nothing_wrong(open_page: OpenPage, place: str, scheme: str) -> None:
-    page = open_page(place, color_scheme=scheme, bypass_csp=True)
-    page.add_script_tag(path=AXE)
-    found = page.evaluate("async () => (await axe.run()).violations.map((one) => `${one.id}: ${one.nodes[0].html}`)")
-    assert found == []
+    page = open_page(place, color_scheme=scheme)
+    assert axe_findings(page) == []
 
 
 def test_a_reader_without_a_mouse_gets_to_the_content_first(open_page: OpenPage) -> None:
