@@ -4,26 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from model.audio import SAMPLE_RATE_HZ, Recording
 from model.errors import TooManyUtterances
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SegmentConfig:
-    """Where speech is cut into utterances; part of the recogniser's contract."""
-
-    threshold: float = 0.5
-    """Silero speech probability above which a window counts as speech."""
-    min_speech_ms: int = 150
-    """Shorter bursts (clicks, breaths) are dropped."""
-    min_silence_ms: int = 2000
-    """A pause this long ends an utterance; with shorter ones Whisper loses its context, and characters."""
-    speech_pad_ms: int = 400
-    """Kept on both sides of the speech, so that soft onsets are not cut."""
-    max_utterance_seconds: float = 22.0
-    """Longer speech is split at its last short pause; bounds the recogniser's input."""
+from model.spans import SegmentConfig, Span, SpanFinder
+from model.voice_activity import VoiceActivity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,17 +37,10 @@ def find_utterances(
     Raises:
         TooManyUtterances: there are more than ``max_utterances``.
     """
-    options = VadOptions(
-        threshold=config.threshold,
-        min_speech_duration_ms=config.min_speech_ms,
-        max_speech_duration_s=config.max_utterance_seconds,
-        min_silence_duration_ms=config.min_silence_ms,
-        speech_pad_ms=config.speech_pad_ms,
-    )
     utterances = [
-        _utterance(samples, channel=channel, start=chunk["start"], end=chunk["end"])
+        utterance_of(samples[span.start : span.end], channel=channel, span=span)
         for channel, samples in enumerate(recording.samples)
-        for chunk in get_speech_timestamps(samples, options)
+        for span in _spans(samples, config)
     ]
     if max_utterances is not None and len(utterances) > max_utterances:
         raise TooManyUtterances(
@@ -73,10 +51,17 @@ def find_utterances(
     return sorted(utterances, key=lambda utterance: (utterance.start_ms, utterance.channel))
 
 
-def _utterance(samples: npt.NDArray[np.float32], *, channel: int, start: int, end: int) -> Utterance:
+def utterance_of(samples: npt.NDArray[np.float32], *, channel: int, span: Span) -> Utterance:
+    """Name the samples of a span of its channel."""
     return Utterance(
-        samples=samples[start:end],
+        samples=samples,
         channel=channel,
-        start_ms=round(start * 1000 / SAMPLE_RATE_HZ),
-        end_ms=round(end * 1000 / SAMPLE_RATE_HZ),
+        start_ms=round(span.start * 1000 / SAMPLE_RATE_HZ),
+        end_ms=round(span.end * 1000 / SAMPLE_RATE_HZ),
     )
+
+
+def _spans(samples: npt.NDArray[np.float32], config: SegmentConfig) -> list[Span]:
+    voice, finder = VoiceActivity(), SpanFinder(config)
+    found = finder.push(voice.push(samples).tolist())
+    return found + finder.finish(voice.finish().tolist(), len(samples))
