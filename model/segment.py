@@ -1,5 +1,6 @@
 """Recording in, utterances out: voice activity, split at pauses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from model.voice_activity import VoiceActivity
 class Utterance:
     """One stretch of speech of one channel.
 
-    samples: (samples,) float32 at 16 kHz, a view into the recording.
+    samples: (samples,) float32 at 16 kHz, a view into the recording, with the padding on both sides.
+    start_ms, end_ms: of the speech alone, so that turns that follow each other do not seem to overlap.
     """
 
     samples: npt.NDArray[np.float32]
@@ -25,7 +27,7 @@ class Utterance:
 
     @property
     def seconds(self) -> float:
-        """Length in seconds."""
+        """Length of the samples in seconds."""
         return len(self.samples) / SAMPLE_RATE_HZ
 
 
@@ -37,17 +39,31 @@ def find_utterances(
     Raises:
         TooManyUtterances: there are more than ``max_utterances``.
     """
-    utterances = [
-        utterance_of(samples[span.start : span.end], channel=channel, span=span)
-        for channel, samples in enumerate(recording.samples)
-        for span in _spans(samples, config)
-    ]
-    if max_utterances is not None and len(utterances) > max_utterances:
+    speech = [find_speech(samples, config=config) for samples in recording.samples]
+    num_found = sum(map(len, speech))
+    if max_utterances is not None and num_found > max_utterances:
         raise TooManyUtterances(
-            f"the recording holds {len(utterances)} utterances; at most {max_utterances} are accepted",
-            value=len(utterances),
+            f"the recording holds {num_found} utterances; at most {max_utterances} are accepted",
+            value=num_found,
             limit=max_utterances,
         )
+    return cut_utterances(recording, speech)
+
+
+def find_speech(samples: npt.NDArray[np.float32], *, config: SegmentConfig = SegmentConfig()) -> list[Span]:
+    """Find the speech of one channel (samples,)."""
+    voice, spans = VoiceActivity(), SpanFinder(config)
+    found = spans.push(voice.push(samples).tolist())
+    return found + spans.finish(voice.finish().tolist(), len(samples))
+
+
+def cut_utterances(recording: Recording, speech: Sequence[Sequence[Span]]) -> list[Utterance]:
+    """Cut the speech of each channel out of a recording, padded, in order of time."""
+    utterances = [
+        utterance_of(samples[span.start : span.end], channel=channel, span=span)
+        for channel, (samples, found) in enumerate(zip(recording.samples, speech, strict=True))
+        for span in found
+    ]
     return sorted(utterances, key=lambda utterance: (utterance.start_ms, utterance.channel))
 
 
@@ -56,12 +72,10 @@ def utterance_of(samples: npt.NDArray[np.float32], *, channel: int, span: Span) 
     return Utterance(
         samples=samples,
         channel=channel,
-        start_ms=round(span.start * 1000 / SAMPLE_RATE_HZ),
-        end_ms=round(span.end * 1000 / SAMPLE_RATE_HZ),
+        start_ms=_milliseconds(span.speech_start),
+        end_ms=_milliseconds(span.speech_end),
     )
 
 
-def _spans(samples: npt.NDArray[np.float32], config: SegmentConfig) -> list[Span]:
-    voice, finder = VoiceActivity(), SpanFinder(config)
-    found = finder.push(voice.push(samples).tolist())
-    return found + finder.finish(voice.finish().tolist(), len(samples))
+def _milliseconds(sample: int) -> int:
+    return round(sample * 1000 / SAMPLE_RATE_HZ)

@@ -26,12 +26,13 @@ from model.errors import (
     UnsupportedSampleRate,
     UploadTooLarge,
 )
+from service.answers import answer_of
 from service.budget import TIMEOUT_HEADER, Budget, seconds_asked
 from service.examples import PREDICT_ANSWER
 from service.exchange import exchange_of
 from service.lifecycle import Service
 from service.problems import documented
-from service.schemas import PredictAnswer, answer_of
+from service.schemas import PredictAnswer
 from service.uploads import FILE_FIELD, read_upload
 
 router = APIRouter()
@@ -142,7 +143,7 @@ async def predict(request: Request) -> Response:
         recognition,
         request_id=exchange.request_id,
         facts=edition.facts,
-        roles=settings.roles,
+        roles=settings.roles(),
         redact_transcript=settings.redact_transcript,
     )
     exchange.facts |= {

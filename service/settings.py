@@ -9,12 +9,15 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.assets import default_cache
+from service.roles import Roles
 
 PREFIX: Final = "VCEMO_"
 
 _KNOWN_ELSEWHERE: Final = frozenset({"VCEMO_CACHE", "VCEMO_DATA"})
 """Variables of the project that other commands read."""
 _LEAST_KEY_BYTES: Final = 16
+ROLES_PATTERN: Final = r"[a-z][a-z0-9_-]{0,31}(,[a-z][a-z0-9_-]{0,31}){0,7}"
+"""Roles separated by commas, one a channel."""
 
 
 def _state_folder() -> Path:
@@ -100,8 +103,10 @@ class Settings(BaseSettings):
     """OpenTelemetry collector that spans are sent to, such as http://collector:4318/v1/traces; empty records none."""
     redact_transcript: bool = False
     """Answer with null in place of every transcript text."""
-    channel_roles: Annotated[str, Field(pattern=r"^$|^[a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*$")] = ""
-    """Who speaks on each channel of a recording with several, in order, such as "agent,customer"."""
+    channel_roles: Annotated[str, Field(pattern=f"^$|^{ROLES_PATTERN}$")] = ""
+    """Who speaks on each channel of a recording, in order, such as "agent,customer"; a request may say otherwise."""
+    unjudged_roles: Annotated[str, Field(pattern=f"^$|^{ROLES_PATTERN}$")] = ""
+    """Roles whose emotion must not be inferred, such as "agent": their speech is written down and never judged."""
 
     @model_validator(mode="before")
     @classmethod
@@ -157,7 +162,10 @@ class Settings(BaseSettings):
         """Each origin that is allowed, empty where none is."""
         return tuple(self.cors_origins.split(",")) if self.cors_origins else ()
 
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Role of each channel, empty where none are set."""
-        return tuple(self.channel_roles.split(",")) if self.channel_roles else ()
+    def roles(self, asked: str = "") -> Roles:
+        """Who speaks on each channel and may be judged. asked: the channels' roles as a request names them, if any."""
+        names = asked or self.channel_roles
+        return Roles(
+            names=tuple(names.split(",")) if names else (),
+            unjudged=frozenset(self.unjudged_roles.split(",")) if self.unjudged_roles else frozenset(),
+        )

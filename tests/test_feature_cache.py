@@ -9,7 +9,7 @@ from drawn_features import FEATURES, drawn_example, drawn_features, features_of_
 from model.acoustic import MelConfig
 from model.features import FeatureConfig, Features
 from model.lower_layers import LowerLayersConfig
-from model.segment import SegmentConfig
+from model.spans import SegmentConfig
 from model.sentence import SentenceConfig
 from model.speech import SpeechConfig
 from training.augmentation import Change
