@@ -1,7 +1,7 @@
 """Recording in, utterances out: voice activity, split at pauses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,14 @@ from model.audio import SAMPLE_RATE_HZ, Recording
 from model.errors import TooManyUtterances
 from model.spans import SegmentConfig, Span, SpanFinder
 from model.voice_activity import VoiceActivity
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speech:
+    """Where somebody speaks on one channel: samples at 16 kHz, counted from its beginning, without padding."""
+
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,34 +55,56 @@ def find_utterances(
             value=num_found,
             limit=max_utterances,
         )
-    return cut_utterances(recording, speech)
+    return cut_utterances(recording, speech, config=config)
 
 
-def find_speech(samples: npt.NDArray[np.float32], *, config: SegmentConfig = SegmentConfig()) -> list[Span]:
+def find_speech(samples: npt.NDArray[np.float32], *, config: SegmentConfig = SegmentConfig()) -> list[Speech]:
     """Find the speech of one channel (samples,)."""
     voice, spans = VoiceActivity(), SpanFinder(config)
-    found = spans.push(voice.push(samples).tolist())
-    return found + spans.finish(voice.finish().tolist(), len(samples))
+    found = spans.push(voice.push(samples).tolist()) + spans.finish(voice.finish().tolist(), len(samples))
+    return [Speech(start=span.speech_start, end=span.speech_end) for span in found]
 
 
-def cut_utterances(recording: Recording, speech: Sequence[Sequence[Span]]) -> list[Utterance]:
+def cut_utterances(
+    recording: Recording, speech: Sequence[Sequence[Speech]], *, config: SegmentConfig = SegmentConfig()
+) -> list[Utterance]:
     """Cut the speech of each channel out of a recording, padded, in order of time."""
     utterances = [
-        utterance_of(samples[span.start : span.end], channel=channel, span=span)
+        Utterance(
+            samples=samples[cut.start : cut.end],
+            channel=channel,
+            start_ms=_milliseconds(spoken.start),
+            end_ms=_milliseconds(spoken.end),
+        )
         for channel, (samples, found) in enumerate(zip(recording.samples, speech, strict=True))
-        for span in found
+        for spoken, cut in zip(found, _padded(found, len(samples), config=config), strict=True)
     ]
     return sorted(utterances, key=lambda utterance: (utterance.start_ms, utterance.channel))
 
 
 def utterance_of(samples: npt.NDArray[np.float32], *, channel: int, span: Span) -> Utterance:
-    """Name the samples of a span of its channel."""
+    """Name the padded samples of a span that was found while the call went on."""
     return Utterance(
         samples=samples,
         channel=channel,
         start_ms=_milliseconds(span.speech_start),
         end_ms=_milliseconds(span.speech_end),
     )
+
+
+def _padded(speech: Sequence[Speech], num_samples: int, *, config: SegmentConfig) -> list[Speech]:
+    """Add the padding on both sides; a pause too short for two is shared, as by the library that finds the speech."""
+    pad = config.speech_pad_ms * SAMPLE_RATE_HZ // 1000
+    padded = list(speech)
+    for index, found in enumerate(speech):
+        before = found.start - speech[index - 1].end if index else 2 * pad
+        after = speech[index + 1].start - found.end if index + 1 < len(speech) else 2 * pad
+        padded[index] = replace(
+            found,
+            start=max(0, found.start - (pad if before >= 2 * pad else before // 2)),
+            end=min(num_samples, found.end + (pad if after >= 2 * pad else after // 2)),
+        )
+    return padded
 
 
 def _milliseconds(sample: int) -> int:

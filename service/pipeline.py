@@ -33,6 +33,15 @@ class _Heard:
     lower_layers: Array | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeardUtterance:
+    """What was said in an utterance, and what the network sees of it: None where nobody speaks, or nobody judges."""
+
+    utterance: Utterance
+    transcript: Transcript
+    features: Features | None
+
+
 class Pipeline:
     """decode -> vad -> asr -> features -> fusion, each a bounded stage with threads of its own.
 
@@ -55,6 +64,8 @@ class Pipeline:
         decoders = settings.max_concurrent_decodes
         self._decode = self._alone("decode", decoder.decode, max_queue=requests, workers=decoders)
         self._vad = self._alone("vad", self._utterances, max_queue=requests, workers=decoders)
+        # Beside the search for speech in recordings, behind which a call that goes on would fall back.
+        self._listening = self._alone("listening", _run, max_queue=max(1, 2 * settings.max_live_calls), workers=1)
         self._asr: Batcher[Array, Transcript] = Batcher(
             recognizer.transcribe_batch,
             name="asr",
@@ -85,7 +96,7 @@ class Pipeline:
     def stages(self) -> tuple[Batcher[Any, Any], ...]:
         """The stages in the order that a request passes them."""
         beside = (self._lower_layers,) if self._lower_layers is not None else ()
-        return (self._decode, self._vad, self._asr, *beside, self._features, self._fusion)
+        return (self._decode, self._vad, self._listening, self._asr, *beside, self._features, self._fusion)
 
     async def recognize(self, upload: bytes, budget: Budget) -> Recognition:
         """Go the whole way for one recording.
@@ -113,6 +124,41 @@ class Pipeline:
             for index, one in enumerate(heard)
         ]
         return self._recognizer.summarise(recording, judged, timings_ms=clock.timings_ms())
+
+    async def listen(self, work: Callable[[], Result], budget: Budget) -> Result:
+        """Have a piece of a live call heard: voice activity, in a thread of its own.
+
+        Raises:
+            ServingError: as :meth:`recognize`.
+        """
+        return (await self._listening.submit(work, budget=budget)).value  # type: ignore[no-any-return]
+
+    async def hear(self, utterance: Utterance, budget: Budget, *, is_judged: bool) -> HeardUtterance:
+        """Transcribe one utterance of a live call and compute what the network sees, beside those of uploads.
+
+        is_judged: without, it is written down only.
+
+        Raises:
+            ServingError: as :meth:`recognize`.
+        """
+        clock = _StageClock()
+        if not is_judged:
+            transcript = (await self._asr.submit(utterance.samples, budget=budget)).value
+            return HeardUtterance(utterance=utterance, transcript=transcript, features=None)
+        (heard,) = await self._heard([utterance], clock, budget)
+        if heard.transcript.status == "no_speech":
+            return HeardUtterance(utterance=utterance, transcript=heard.transcript, features=None)
+        features = (await self._features.submit(heard, budget=budget)).value
+        return HeardUtterance(utterance=utterance, transcript=heard.transcript, features=features)
+
+    async def judge(self, features: Features, budget: Budget) -> Array:
+        """Return calibrated probabilities (labels,) of one utterance of a live call; raises as :meth:`recognize`."""
+        return (await self._fusion.submit(features, budget=budget)).value
+
+    @property
+    def has_room_to_guess(self) -> bool:
+        """Whether nobody waits for recognition, so that it may be spent on what might not be needed."""
+        return not self._asr.depth
 
     async def _heard(self, utterances: Sequence[Utterance], clock: "_StageClock", budget: Budget) -> list[_Heard]:
         """Transcribe, and compute the lower layers meanwhile where they are read."""
@@ -158,6 +204,10 @@ class Pipeline:
 
     def _features_of(self, heard: _Heard) -> Features:
         return self._recognizer.features(heard.utterance.samples, heard.transcript, heard.lower_layers)
+
+
+def _run(work: Callable[[], Any]) -> Any:
+    return work()
 
 
 class _StageClock:
