@@ -66,9 +66,7 @@ class Listener:
         frames: (frames, channels) from ``first_frame`` on, which is not above :attr:`earliest_frame` of that time, up
             to the frame that the state was taken at.
         """
-        listener = cls(
-            config, sample_rate_hz=sample_rate_hz, channels=frames.shape[1], first_frame=first_frame
-        )
+        listener = cls(config, sample_rate_hz=sample_rate_hz, channels=frames.shape[1], first_frame=first_frame)
         samples = listener._resampled(frames)
         listener.num_frames += len(frames)
         for side, own, known in zip(listener._sides, samples.T, state["sides"], strict=True):
@@ -94,14 +92,18 @@ class Listener:
         """Hear more frames (frames, channels) in [-1, 1]; return the utterances that have ended."""
         samples = self._resampled(frames)
         self.num_frames += len(frames)
-        return _in_order(utterance for side, own in zip(self._sides, samples.T, strict=True) for utterance in side.push(own))
+        return _in_order(
+            utterance for side, own in zip(self._sides, samples.T, strict=True) for utterance in side.push(own)
+        )
 
     def finish(self) -> list[Utterance]:
         """Return the utterances that the end of the call ends; nothing can be pushed any more."""
         rest = np.empty((0, len(self._sides)), np.float32)
         if self._resampler is not None:
             rest = np.clip(self._resampler.resample_chunk(rest, last=True), -1.0, 1.0)
-        return _in_order(utterance for side, own in zip(self._sides, rest.T, strict=True) for utterance in side.finish(own))
+        return _in_order(
+            utterance for side, own in zip(self._sides, rest.T, strict=True) for utterance in side.finish(own)
+        )
 
     def cut(self, channel: int, span: Span) -> Utterance:
         """Cut out a span that has been heard and is not over."""
@@ -135,9 +137,7 @@ class _Side:
         }
 
     def go_on_from(self, state: Mapping[str, Any], samples: Array) -> None:
-        arrays = {
-            name: np.frombuffer(base64.b64decode(text), np.float32) for name, text in state["voice"].items()
-        }
+        arrays = {name: np.frombuffer(base64.b64decode(text), np.float32) for name, text in state["voice"].items()}
         arrays["memory"] = arrays["memory"].reshape(2, -1)
         self._voice = VoiceActivity(VoiceActivityState(**arrays))
         self._spans.go_on_from(state["spans"])

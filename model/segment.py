@@ -84,12 +84,7 @@ def cut_utterances(
 
 def utterance_of(samples: npt.NDArray[np.float32], *, channel: int, span: Span) -> Utterance:
     """Name the padded samples of a span that was found while the call went on."""
-    return Utterance(
-        samples=samples,
-        channel=channel,
-        start_ms=_milliseconds(span.speech_start),
-        end_ms=_milliseconds(span.speech_end),
-    )
+    return Utterance(samples=samples, channel=channel, start_ms=span.start_ms, end_ms=span.end_ms)
 
 
 def _padded(speech: Sequence[Speech], num_samples: int, *, config: SegmentConfig) -> list[Speech]:

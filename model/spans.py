@@ -44,6 +44,16 @@ class Span:
     speech_start: int
     speech_end: int
 
+    @property
+    def start_ms(self) -> int:
+        """When the speech begins."""
+        return round(self.speech_start / SAMPLES_PER_MS)
+
+    @property
+    def end_ms(self) -> int:
+        """When it ends."""
+        return round(self.speech_end / SAMPLES_PER_MS)
+
 
 @dataclass(kw_only=True, slots=True)
 class _State:
@@ -101,9 +111,7 @@ class SpanFinder:
         if state.start is None or not self._is_certain(state.start):
             return None
         reached = state.pause or state.num_windows * WINDOW_SAMPLES
-        return Span(
-            start=self._padded_start(state.start), end=reached, speech_start=state.start, speech_end=reached
-        )
+        return Span(start=self._padded_start(state.start), end=reached, speech_start=state.start, speech_end=reached)
 
     @property
     def expected(self) -> Span | None:

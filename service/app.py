@@ -21,6 +21,8 @@ from service.problems import ProblemResponse
 from service.routes import keyed_router, router
 from service.schemas import SCHEMA_VERSION
 from service.settings import Settings
+from service.stream import keyed_router as keyed_stream_router
+from service.stream import router as stream_router
 from service.traces import telemetry
 
 
@@ -29,6 +31,7 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
 
     Raises:
         KeysInvalid: there is to be a file of API keys, and it cannot be used.
+        AlertRulesInvalid: there is to be a file of alert rules, and it cannot be used.
     """
     service = Service(settings, recognizer=recognizer)
 
@@ -49,12 +52,17 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
     _add_middleware(app, service)
     answer_with_problems(app)
     app.include_router(router)
+    app.include_router(stream_router)
+    app.state.access = None
     if settings.api_keys_file:
         access = Access(Keyring(Path(settings.api_keys_file)))
         guard = Depends(access.guard, scope="function")
-        app.include_router(keyed_router, dependencies=[guard], responses=ACCESS_ERRORS)
+        app.state.access = access
+        for each in (keyed_router, keyed_stream_router):
+            app.include_router(each, dependencies=[guard], responses=ACCESS_ERRORS)
     else:
         app.include_router(keyed_router)
+        app.include_router(keyed_stream_router)
     return app
 
 

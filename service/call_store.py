@@ -7,11 +7,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Engine, ForeignKey, Integer, LargeBinary, String, Table, Text, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from service.call_format import CallFormat
+from service.call_record import RESERVED
 from service.call_sound import CallSound
 from service.database import metadata, open_database
+from service.live_call import CallFacts
 from service.settings import Settings
 
 _ENDING: Final = ".frames"
@@ -49,7 +65,7 @@ class KeptCall:
     key_name: str
     started_at: datetime
     format: CallFormat
-    roles: tuple[str | None, ...]
+    roles: tuple[str, ...]
     reserved_seq: int
     sound_file: str
     sound_first_frame: int
@@ -76,22 +92,23 @@ class CallStore:
         """
         return cls(open_database(settings), Path(settings.live_state).expanduser())
 
-    def add(self, call: KeptCall) -> CallSound:
+    def add(self, call: CallFacts) -> CallSound:
         """Keep a call that begins; return the file that its sound goes to."""
+        path = self._folder / sound_name(call.session_id, 0)
         row = {
             "session_id": call.session_id,
             "key_name": call.key_name,
             "started_at": call.started_at.isoformat(),
             "format": json.dumps([call.format.encoding, call.format.sample_rate_hz, call.format.channels]),
-            "roles": json.dumps(call.roles),
-            "reserved_seq": call.reserved_seq,
-            "sound_file": call.sound_file,
+            "roles": json.dumps(call.roles.names),
+            "reserved_seq": RESERVED,
+            "sound_file": path.name,
             "sound_first_frame": 0,
             "checkpoint_frame": 0,
             "checkpoint": "{}",
             "conversation": b"",
         }
-        sound = self.sound_of(call)
+        sound = CallSound(path, first_frame=0, frame_bytes=call.format.frame_bytes)
         with self._engine.begin() as connection:
             connection.execute(insert(_calls).values(row))
         return sound
@@ -181,11 +198,6 @@ class CallStore:
     def _update(self, session_id: str, **values: Any) -> None:
         with self._engine.begin() as connection:
             connection.execute(update(_calls).where(_calls.c.session_id == session_id).values(values))
-
-
-def has_sound(folder: Path) -> bool:
-    """Whether any call has left sound behind; costs no import of the database."""
-    return any(folder.glob(f"*{_ENDING}"))
 
 
 def sound_name(session_id: str, first_frame: int) -> str:

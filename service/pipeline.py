@@ -151,7 +151,7 @@ class Pipeline:
         features = (await self._features.submit(heard, budget=budget)).value
         return HeardUtterance(utterance=utterance, transcript=heard.transcript, features=features)
 
-    async def judge(self, features: Features, budget: Budget) -> Array:
+    async def classify(self, features: Features, budget: Budget) -> Array:
         """Return calibrated probabilities (labels,) of one utterance of a live call; raises as :meth:`recognize`."""
         return (await self._fusion.submit(features, budget=budget)).value
 

@@ -4,18 +4,20 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.schemas import CallSummary, Emotion, Milliseconds, ModelName, Segment, Sentiment, SentimentScore, Share
-
-Severity = Literal["info", "warning", "critical"]
+from service.schemas import Alert, CallSummary, Emotion, Milliseconds, ModelName, Segment, SentimentScore, Share
 
 
-class _Message(BaseModel):
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class Message(_Part):
+    """Any of them."""
 
     seq: Annotated[int, Field(ge=1)] = 1
 
 
-class SessionMessage(_Message):
+class SessionMessage(Message):
     """The first: which call this is, and from where on its sound is wanted."""
 
     type: Literal["session"] = "session"
@@ -27,7 +29,7 @@ class SessionMessage(_Message):
     model: ModelName
 
 
-class PartialMessage(_Message):
+class PartialMessage(Message):
     """Somebody speaks; sent again as the utterance grows, and replaced by its segment."""
 
     type: Literal["partial"] = "partial"
@@ -40,7 +42,7 @@ class PartialMessage(_Message):
     """Null until a pause was long enough to listen."""
 
 
-class SpeakerState(BaseModel):
+class SpeakerState(_Part):
     """What has been heard of the speaker of a channel so far."""
 
     utterances: int
@@ -49,7 +51,7 @@ class SpeakerState(BaseModel):
     sentiment: SentimentScore | None
 
 
-class SegmentMessage(_Message):
+class SegmentMessage(Message):
     """An utterance has ended and is judged; final."""
 
     type: Literal["segment"] = "segment"
@@ -57,37 +59,21 @@ class SegmentMessage(_Message):
     speaker: SpeakerState
 
 
-class Alert(BaseModel):
-    """A rule has found what it looks for."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    id: str
-    rule: str
-    severity: Severity
-    role: str | None
-    channel: int
-    at_ms: Milliseconds
-    """End of the utterance that completed it."""
-    segment_ids: list[str]
-    message: str
-
-
-class AlertMessage(_Message):
+class AlertMessage(Message):
     """An alert; follows the segment that raised it."""
 
     type: Literal["alert"] = "alert"
     alert: Alert
 
 
-class AckMessage(_Message):
+class AckMessage(Message):
     """How much has been received and is kept: a client that must lose nothing keeps what is beyond."""
 
     type: Literal["ack"] = "ack"
     received_ms: Milliseconds
 
 
-class SummaryMessage(_Message):
+class SummaryMessage(Message):
     """The last, behind everything else, once the client has said that the call is over."""
 
     type: Literal["summary"] = "summary"
@@ -95,7 +81,7 @@ class SummaryMessage(_Message):
     segments: int
 
 
-class LiveRole(BaseModel):
+class LiveRole(_Part):
     """One side of a call on the board: how it sounds now, and so far."""
 
     channel: int
@@ -108,7 +94,7 @@ class LiveRole(BaseModel):
     talk_ms: Milliseconds
 
 
-class BoardCall(BaseModel):
+class BoardCall(_Part):
     """A call on the live board."""
 
     session_id: str
@@ -120,31 +106,7 @@ class BoardCall(BaseModel):
     alerts: list[Alert]
 
 
-class Board(BaseModel):
+class Board(_Part):
     """Every live call of this process, the newest first."""
 
     calls: list[BoardCall]
-
-
-def speaker_state(segments: list[Segment]) -> SpeakerState:
-    """Sum up the segments of one speaker."""
-    from service.summary import emotions_of, sentiment_score
-
-    emotions = emotions_of(segments)
-    return SpeakerState(utterances=len(segments), emotions=emotions, sentiment=sentiment_score(emotions))
-
-
-__all__ = [
-    "AckMessage",
-    "Alert",
-    "AlertMessage",
-    "Board",
-    "BoardCall",
-    "LiveRole",
-    "PartialMessage",
-    "SegmentMessage",
-    "Sentiment",
-    "SessionMessage",
-    "SpeakerState",
-    "SummaryMessage",
-]

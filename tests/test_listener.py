@@ -58,9 +58,7 @@ def test_who_goes_on_elsewhere_hears_the_same(call: Samples, cut_seconds: float)
     before = Listener(CONFIG, sample_rate_hz=RATE_HZ, channels=2)
     found = in_pieces(before, call[:cut])
     first = before.earliest_frame
-    after = Listener.resumed(
-        CONFIG, before.to_json(), call[first:cut], first_frame=first, sample_rate_hz=RATE_HZ
-    )
+    after = Listener.resumed(CONFIG, before.to_json(), call[first:cut], first_frame=first, sample_rate_hz=RATE_HZ)
     assert after.num_frames == before.num_frames
     found += in_pieces(after, call[cut:], size=777) + after.finish()
     assert times(found) == times(expected)
