@@ -5,6 +5,11 @@
     VcemoError
     ├── InvalidUpload             the request holds no single recording
     ├── InvalidRequestTimeout     the deadline that a request names is not a number of milliseconds
+    ├── InvalidOption             an option of the request has a value that it cannot have
+    ├── JobError                  what is asked of a job cannot be done
+    │   ├── JobUnknown                there is none of that name, any more or for this caller
+    │   ├── JobNotDone                it has no result yet, or never will
+    │   └── JobInterrupted            the process that worked on it ended, time and again
     ├── AudioError                the caller's recording
     │   ├── UploadTooLarge            more bytes than allowed
     │   ├── UnsupportedAudio          not a container or codec we read
@@ -82,6 +87,36 @@ class InvalidRequestTimeout(VcemoError):
     """The deadline that a request names for itself is not a number of milliseconds."""
 
     code = "invalid_request_timeout"
+
+
+class InvalidOption(VcemoError):
+    """An option of the request has a value that it cannot have."""
+
+    code = "invalid_option"
+
+
+class JobError(VcemoError):
+    """What is asked of a job cannot be done."""
+
+    code = "job_error"
+
+
+class JobUnknown(JobError):
+    """There is no job of that name: there never was, it has expired, or it is another caller's."""
+
+    code = "job_unknown"
+
+
+class JobNotDone(JobError):
+    """The job has no result: ``value`` is its status."""
+
+    code = "job_not_done"
+
+
+class JobInterrupted(JobError):
+    """The process that worked on the job ended in the middle of it, as often as that is tried again."""
+
+    code = "job_interrupted"
 
 
 class AudioError(VcemoError):

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, Self
 
 import numpy as np
@@ -92,18 +93,14 @@ class Listener:
         """Hear more frames (frames, channels) in [-1, 1]; return the utterances that have ended."""
         samples = self._resampled(frames)
         self.num_frames += len(frames)
-        return _in_order(
-            utterance for side, own in zip(self._sides, samples.T, strict=True) for utterance in side.push(own)
-        )
+        return _in_order([side.push(own) for side, own in zip(self._sides, samples.T, strict=True)])
 
     def finish(self) -> list[Utterance]:
         """Return the utterances that the end of the call ends; nothing can be pushed any more."""
         rest = np.empty((0, len(self._sides)), np.float32)
         if self._resampler is not None:
             rest = np.clip(self._resampler.resample_chunk(rest, last=True), -1.0, 1.0)
-        return _in_order(
-            utterance for side, own in zip(self._sides, rest.T, strict=True) for utterance in side.finish(own)
-        )
+        return _in_order([side.finish(own) for side, own in zip(self._sides, rest.T, strict=True)])
 
     def cut(self, channel: int, span: Span) -> Utterance:
         """Cut out a span that has been heard and is not over."""
@@ -187,5 +184,5 @@ class _Side:
         self._blocks = [np.concatenate(self._blocks)]
 
 
-def _in_order(utterances: Any) -> list[Utterance]:
-    return sorted(utterances, key=lambda utterance: (utterance.start_ms, utterance.channel))
+def _in_order(of_sides: Sequence[Sequence[Utterance]]) -> list[Utterance]:
+    return sorted(chain(*of_sides), key=lambda utterance: (utterance.start_ms, utterance.channel))

@@ -1,6 +1,6 @@
 """Recording in, utterances out: voice activity, split at pauses."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,6 +63,30 @@ def find_speech(samples: npt.NDArray[np.float32], *, config: SegmentConfig = Seg
     voice, spans = VoiceActivity(), SpanFinder(config)
     found = spans.push(voice.push(samples).tolist()) + spans.finish(voice.finish().tolist(), len(samples))
     return [Speech(start=span.speech_start, end=span.speech_end) for span in found]
+
+
+def find_speech_in_pieces(
+    samples: npt.NDArray[np.float32], *, config: SegmentConfig = SegmentConfig(), piece_seconds: float = 300.0
+) -> Iterator[list[Speech]]:
+    """Find the speech of one long channel (samples,), which may be a file mapped into memory, piece by piece.
+
+    A piece begins in a pause, or where longer speech is split: there alone voice activity starts anew.
+    """
+    longest = round(max(piece_seconds, 4 * config.max_utterance_seconds) * SAMPLE_RATE_HZ)
+    pause = config.min_silence_ms * SAMPLE_RATE_HZ // 1000
+    begin = settled_end = 0
+    while begin < len(samples):
+        end = min(len(samples), begin + longest)
+        piece = np.array(samples[begin:end])
+        found = [Speech(start=begin + one.start, end=begin + one.end) for one in find_speech(piece, config=config)]
+        settled = found if end == len(samples) else [one for one in found if one.end + pause < end]
+        yield settled
+        if end == len(samples):
+            return
+        settled_end = settled[-1].end if settled else settled_end
+        next_start = found[len(settled)].start if len(found) > len(settled) else end
+        # Some silence first: voice activity is not sure of its first moments.
+        begin = max(settled_end, next_start - SAMPLE_RATE_HZ)
 
 
 def cut_utterances(

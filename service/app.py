@@ -15,6 +15,7 @@ from model.recognizer import EmotionRecognizer
 from service.access import ACCESS_ERRORS, Access
 from service.exchange import HEADER, QUIET_ROUTES, ExchangeMiddleware, answer_problem
 from service.headers import HeadersMiddleware
+from service.job_routes import job_router
 from service.keys import Keyring
 from service.lifecycle import Service
 from service.problems import ProblemResponse
@@ -58,11 +59,11 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
         access = Access(Keyring(Path(settings.api_keys_file)))
         guard = Depends(access.guard, scope="function")
         app.state.access = access
-        for each in (keyed_router, keyed_stream_router):
-            app.include_router(each, dependencies=[guard], responses=ACCESS_ERRORS)
+        for keyed in (keyed_router, job_router, keyed_stream_router):
+            app.include_router(keyed, dependencies=[guard], responses=ACCESS_ERRORS)
     else:
-        app.include_router(keyed_router)
-        app.include_router(keyed_stream_router)
+        for keyed in (keyed_router, job_router, keyed_stream_router):
+            app.include_router(keyed)
     return app
 
 
@@ -79,10 +80,10 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=service.settings.origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=("GET", "POST", "DELETE"),
             # No cookie lets anybody in, so a page gains nothing by a header that it may send.
             allow_headers=("*",),
-            expose_headers=(HEADER, "Retry-After"),
+            expose_headers=(HEADER, "Retry-After", "Location"),
         )
     app.add_middleware(HeadersMiddleware)
 

@@ -1,7 +1,7 @@
 """Utterances of a live call that go on: what is shown of them, and those that pause heard as if they had ended.
 
-Most pauses that are long enough for the padding become the end of the utterance. Whoever is heard then need not wait when
-that is certain, more than a second later; where speech goes on, the text shows meanwhile.
+Most pauses that are long enough for the padding become the end of the utterance. Heard then, it need not wait when that
+is certain, more than a second later; where speech goes on, the text shows meanwhile.
 """
 
 import asyncio

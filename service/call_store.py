@@ -26,9 +26,8 @@ from sqlalchemy import (
 from service.call_format import CallFormat
 from service.call_record import RESERVED
 from service.call_sound import CallSound
-from service.database import metadata, open_database
+from service.database import metadata
 from service.live_call import CallFacts
-from service.settings import Settings
 
 _ENDING: Final = ".frames"
 
@@ -82,15 +81,6 @@ class CallStore:
         self._engine = engine
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-    @classmethod
-    def open(cls, settings: Settings) -> "CallStore":
-        """Open the database and the folder that the settings name.
-
-        Raises:
-            sqlalchemy.exc.SQLAlchemyError, OSError: one of them cannot be used.
-        """
-        return cls(open_database(settings), Path(settings.live_state).expanduser())
 
     def add(self, call: CallFacts) -> CallSound:
         """Keep a call that begins; return the file that its sound goes to."""

@@ -14,6 +14,7 @@ from model.recognizer import EmotionRecognizer
 from service.alerting import Alerting
 from service.decoding import Decoder
 from service.editions import Edition, Editions
+from service.jobs import Jobs
 from service.live_call import CallHooks
 from service.live_calls import LiveCalls
 from service.loading import load_other, load_recognizer
@@ -54,6 +55,7 @@ class Service:
         self._threads = settings.threads or usable_processors()
         self.editions = Editions(settings=settings, threads=self._threads, metrics=self.metrics)
         self.alerting = Alerting(settings, metrics=self.metrics)
+        self.jobs = Jobs(settings, edition=self.require_loaded, metrics=self.metrics, alerting=self.alerting)
         hooks = CallHooks(on_alert=self.alerting.tell, on_label=self.metrics.live_utterance_judged)
         self.calls = LiveCalls(settings, editions=self.editions, rules=self.alerting.rules, hooks=hooks)
         self.metrics.watch_live_calls(lambda: self.calls.num_running)
@@ -98,6 +100,7 @@ class Service:
         self._is_draining = True
         await self.calls.close()
         await self.alerting.close(seconds=min(_DELIVERY_SECONDS, self.settings.drain_seconds))
+        await self.jobs.stop()
         # uvicorn has already waited for the requests; only batches whose callers are gone remain.
         await self.editions.close(drain_seconds=min(5.0, self.settings.drain_seconds))
         if self._decoder is not None:
@@ -200,6 +203,7 @@ class Service:
         self.editions.serve(recognizer, decoder=self._decoder)
         await self.calls.restore()
         self.metrics.ready.set(0 if self._is_draining else 1)
+        self.jobs.start()
         logger.info("ready", extra={"facts": {"bundle": recognizer.bundle.facts.name, "threads": self._threads}})
 
     async def _reload(self, asked: str) -> Reloaded:

@@ -21,6 +21,7 @@ from service.call_judge import CallJudge
 from service.call_preview import CallPreview
 from service.call_record import CallRecord
 from service.editions import Edition
+from service.options import Options
 from service.roles import Roles
 from service.schemas import Alert, CallSummary, Segment
 from service.settings import Settings
@@ -293,9 +294,7 @@ class LiveCall:
     def _new_conversation(self) -> Conversation | None:
         if not self.edition.recognizer.bundle.adapts_to_speakers:
             return None
-        # A single channel whose role nobody named may carry several voices.
-        knows_speakers = self.facts.format.channels > 1 or self.facts.of_channels[0] is not None
-        return Conversation() if knows_speakers else None
+        return Conversation() if Options(roles=self.facts.roles).adapts(self.facts.format.channels) else None
 
     def _has_changed(self) -> None:
         self.changed.set()

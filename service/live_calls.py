@@ -49,7 +49,7 @@ class LiveCalls:
         self._expiring: dict[str, asyncio.Task[None]] = {}
         self._store: CallStore | None = None
         self._opening = asyncio.Lock()
-        self._cannot_keep = not settings.live_state
+        self._cannot_keep = not settings.keep_live_calls
         self.is_leaving = asyncio.Event()
         """Set when every client has to connect anew: the process ends."""
         self.version = 0
@@ -123,8 +123,7 @@ class LiveCalls:
 
     async def restore(self) -> None:
         """Go on with calls that a process before left behind, where there are any."""
-        folder = Path(self._settings.live_state).expanduser()
-        if not self._settings.live_state or not any(folder.glob(_SOUND_FILES)):
+        if self._cannot_keep or not any(_folder(self._settings).glob(_SOUND_FILES)):
             return
         store = await self._open_store()
         if store is None:
@@ -234,12 +233,17 @@ def _opened(settings: Settings) -> "CallStore | None":
     from sqlalchemy.exc import SQLAlchemyError
 
     from service.call_store import CallStore
+    from service.database import open_database
 
     try:
-        store = CallStore.open(settings)
+        store = CallStore(open_database(settings), _folder(settings))
         store.forget_ended(before=datetime.now(UTC) - timedelta(seconds=settings.ended_call_seconds))
     except (SQLAlchemyError, OSError) as error:
         facts = {"error": type(error).__name__}
         logger.error("live calls are not kept on disk: the database cannot be used", extra={"facts": facts})
         return None
     return store
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.state_folder.expanduser() / "live"

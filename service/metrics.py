@@ -52,6 +52,7 @@ class Metrics:
         self._tokens = self._counter("asr_tokens", "Tokens that recognition wrote")
         about = "Seconds that Whisper's encoder was given: speech, its padding and the tail behind it"
         self._encoded_seconds = self._counter("asr_encoded_seconds", about)
+        self.jobs = self._counter("jobs", "Jobs that have ended by what came of them", "code")
         self.reloads = self._counter("reloads", "Reloads of the bundle by what came of them", "code")
         self._streams = self._counter("streams", "Connections of live calls that ended, by what ended them", "code")
         about = "From the moment that an utterance's end is certain (two seconds of silence) to its label"

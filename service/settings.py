@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -22,6 +23,10 @@ ROLES_PATTERN: Final = r"[a-z][a-z0-9_-]{0,31}(,[a-z][a-z0-9_-]{0,31}){0,7}"
 
 def _state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vcemo"
+
+
+def _default_database(given: Mapping[str, Any]) -> str:
+    return f"sqlite:///{given.get('state_folder') or _state_folder()}/vcemo.sqlite3"
 
 
 class Settings(BaseSettings):
@@ -85,8 +90,8 @@ class Settings(BaseSettings):
     """A WebSocket is asked this often whether it is alive, and closed if it says nothing for as long; in seconds."""
     slow_client_seconds: Annotated[float, Field(ge=0.1, le=300)] = 10.0
     """A client that has not read what it was sent for so long is disconnected, in seconds."""
-    live_state: str = Field(default_factory=lambda: str(_state_folder() / "calls"))
-    """Folder of what a live call needs to outlive the process: sound not yet judged; empty keeps nothing on disk."""
+    keep_live_calls: bool = True
+    """Keep what a live call needs to go on after a restart, below state_folder and in the database, as long as it lasts."""
 
     alert_rules_file: str = ""
     """TOML file of the rules that raise alerts, and of the webhooks that they are sent to; empty raises none."""
@@ -101,8 +106,21 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """After that, longest time that requests in flight are given to finish, in seconds."""
 
-    database_url: str = Field(default_factory=lambda: f"sqlite:///{_state_folder()}/vcemo.sqlite3")
+    state_folder: Path = Field(default_factory=_state_folder)
+    """Folder of what has to outlive the process: the uploads of jobs that are not done, and the default database."""
+    database_url: str = Field(default_factory=_default_database)
     """Database, as SQLAlchemy writes it, of what has to outlive the process, such as jobs and feedback."""
+
+    max_job_upload_bytes: Annotated[int, Field(ge=1024, le=1 << 33)] = 256 * 1024 * 1024
+    """Largest request body of a job, in bytes; it is kept in the state folder until the job is done."""
+    max_job_seconds: Annotated[float, Field(ge=1, le=86_400)] = 7200.0
+    """Longest recording of a job, in seconds."""
+    max_waiting_jobs: Annotated[int, Field(ge=1, le=10_000)] = 32
+    """Most jobs that wait, uploading ones included; bounds the state folder. One more is refused."""
+    job_upload_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    """Longest time that the upload of a job may take, in seconds."""
+    job_expiry_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] = 86_400.0
+    """So long after its end a job and its result, transcript included, are kept, in seconds."""
 
     admin_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """Port to reload the bundle through; 0 has none. With it, SIGHUP reloads the configured bundle as well."""

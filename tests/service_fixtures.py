@@ -97,7 +97,7 @@ def samples_of(name: str) -> Samples:
 @contextmanager
 def serving(recognizer: EmotionRecognizer, **options: Any) -> Iterator[Running]:
     """Serve over HTTP in a thread of this process."""
-    settings = Settings(**{"live_state": "", **options})
+    settings = Settings(**{"keep_live_calls": False, **options})
     app = create_app(settings, recognizer)
     config = uvicorn.Config(
         app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5, **websocket_options(settings)
