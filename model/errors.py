@@ -30,6 +30,13 @@
     │   ├── DeadlineExceeded          the caller's time is up
     │   ├── Cancelled                 the caller is gone
     │   └── StageFailed               a stage raised something foreign
+    ├── StreamError               what the client of a live call does
+    │   ├── StreamInvalid             parameters or a message that are none of the protocol
+    │   ├── OriginRefused             a page that is not allowed to ask from a browser
+    │   ├── ClientTooSlow             does not read what it is sent
+    │   ├── SessionUnknown            not here, or over for too long
+    │   ├── SessionTaken              another connection went on with the call
+    │   └── CallTooLong               lasts longer than allowed
     ├── AdminError                what an operator asks for is not done
     │   ├── AdminKeyInvalid           the key is missing or another
     │   ├── BundleOutside             the path leaves the folder that bundles are loaded from
@@ -46,6 +53,7 @@
     │   ├── BundleChecksumMismatch    a file is not the one the bundle was sealed with
     │   └── GoldenMismatch            the network does not reproduce its golden case
     ├── KeysInvalid               the file of API keys cannot be used
+    ├── AlertRulesInvalid         the file of alert rules cannot be used
     ├── CorpusError               training data that cannot be used
     ├── CheckpointInvalid         not the state of this run
     └── TrainingInterrupted       asked to stop, and saved
@@ -243,6 +251,48 @@ class StageFailed(ServingError):
     code = "internal_error"
 
 
+class StreamError(VcemoError):
+    """The client of a live call does what it may not."""
+
+    code = "stream_error"
+
+
+class StreamInvalid(StreamError):
+    """The stream was opened with parameters, or got a message, that are none of the protocol."""
+
+    code = "stream_invalid"
+
+
+class OriginRefused(StreamError):
+    """The page that asks comes from an origin that is not allowed."""
+
+    code = "origin_refused"
+
+
+class ClientTooSlow(StreamError):
+    """The client did not read what it was sent for too long; the call waits for it to come back."""
+
+    code = "client_too_slow"
+
+
+class SessionUnknown(StreamError):
+    """No live call of this id waits for its client here."""
+
+    code = "session_unknown"
+
+
+class SessionTaken(StreamError):
+    """Another connection went on with the call."""
+
+    code = "session_taken"
+
+
+class CallTooLong(StreamError):
+    """The live call lasts longer than allowed; what was heard is kept and summed up."""
+
+    code = "call_too_long"
+
+
 class AdminError(VcemoError):
     """What an operator asks a running service for is not done."""
 
@@ -337,6 +387,12 @@ class KeysInvalid(VcemoError):
     """The file of API keys cannot be read, or is not such a file."""
 
     code = "keys_invalid"
+
+
+class AlertRulesInvalid(VcemoError):
+    """The file of alert rules cannot be read, or is not such a file."""
+
+    code = "alert_rules_invalid"
 
 
 class CorpusError(VcemoError):

@@ -5,26 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from model.audio import SAMPLE_RATE_HZ, Recording
 from model.errors import TooManyUtterances
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SegmentConfig:
-    """Where speech is cut into utterances; part of the recogniser's contract."""
-
-    threshold: float = 0.5
-    """Silero speech probability above which a window counts as speech."""
-    min_speech_ms: int = 150
-    """Shorter bursts (clicks, breaths) are dropped."""
-    min_silence_ms: int = 2000
-    """A pause this long ends an utterance; with shorter ones Whisper loses its context, and characters."""
-    speech_pad_ms: int = 400
-    """Kept on both sides of the speech, so that soft onsets are not cut."""
-    max_utterance_seconds: float = 22.0
-    """Longer speech is split at its last short pause; bounds the recogniser's input."""
+from model.spans import SegmentConfig, Span, SpanFinder
+from model.voice_activity import VoiceActivity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,15 +60,9 @@ def find_utterances(
 
 def find_speech(samples: npt.NDArray[np.float32], *, config: SegmentConfig = SegmentConfig()) -> list[Speech]:
     """Find the speech of one channel (samples,)."""
-    # Without the library's own padding, for it would hide when somebody speaks; of the longest it counts all the same.
-    options = VadOptions(
-        threshold=config.threshold,
-        min_speech_duration_ms=config.min_speech_ms,
-        max_speech_duration_s=config.max_utterance_seconds - 2 * config.speech_pad_ms / 1000,
-        min_silence_duration_ms=config.min_silence_ms,
-        speech_pad_ms=0,
-    )
-    return [Speech(start=found["start"], end=found["end"]) for found in get_speech_timestamps(samples, options)]
+    voice, spans = VoiceActivity(), SpanFinder(config)
+    found = spans.push(voice.push(samples).tolist()) + spans.finish(voice.finish().tolist(), len(samples))
+    return [Speech(start=span.speech_start, end=span.speech_end) for span in found]
 
 
 def find_speech_in_pieces(
@@ -125,6 +104,11 @@ def cut_utterances(
         for spoken, cut in zip(found, _padded(found, len(samples), config=config), strict=True)
     ]
     return sorted(utterances, key=lambda utterance: (utterance.start_ms, utterance.channel))
+
+
+def utterance_of(samples: npt.NDArray[np.float32], *, channel: int, span: Span) -> Utterance:
+    """Name the padded samples of a span that was found while the call went on."""
+    return Utterance(samples=samples, channel=channel, start_ms=span.start_ms, end_ms=span.end_ms)
 
 
 def _padded(speech: Sequence[Speech], num_samples: int, *, config: SegmentConfig) -> list[Speech]:

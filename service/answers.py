@@ -6,6 +6,7 @@ from typing import Final, cast
 from model.bundle import BundleFacts
 from model.labels import sentiment
 from model.recognizer import JudgedUtterance, Recognition
+from service.alerts import AlertRule, alerts_of
 from service.roles import Roles
 from service.schemas import (
     SCHEMA_VERSION,
@@ -30,9 +31,10 @@ def answer_of(
     request_id: str,
     facts: BundleFacts,
     roles: Roles = Roles(),
+    rules: Sequence[AlertRule] = (),
     redact_transcript: bool = False,
 ) -> PredictAnswer:
-    """Turn a recognition into the answer."""
+    """Turn a recognition into the answer. rules: that raise alerts."""
     of_channels = roles.of_channels(len(recognition.recording.samples))
     probabilities = _rounded(recognition.probabilities)
     segments = [
@@ -58,6 +60,7 @@ def answer_of(
             roles=of_channels,
             judged=[roles.may_judge(role) for role in of_channels],
         ),
+        alerts=alerts_of(rules, segments),
         warnings=[*recognition.warnings, *_unknown_roles(segments)],
         timings_ms=Timings.of(recognition.timings_ms),
     )

@@ -23,6 +23,8 @@ from service.problems import ProblemResponse
 from service.routes import keyed_router, router
 from service.schemas import SCHEMA_VERSION
 from service.settings import Settings
+from service.stream import keyed_router as keyed_stream_router
+from service.stream import router as stream_router
 from service.traces import telemetry
 
 
@@ -31,6 +33,7 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
 
     Raises:
         KeysInvalid: there is to be a file of API keys, and it cannot be used.
+        AlertRulesInvalid: there is to be a file of alert rules, and it cannot be used.
     """
     service = Service(settings, recognizer=recognizer)
 
@@ -51,15 +54,18 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
     _add_middleware(app, service)
     answer_with_problems(app)
     app.include_router(router)
-    add_pages(app)
+    app.include_router(stream_router)
+    app.state.access = None
     if settings.api_keys_file:
         access = Access(Keyring(Path(settings.api_keys_file)))
         guard = Depends(access.guard, scope="function")
-        for keyed in (keyed_router, job_router):
+        app.state.access = access
+        for keyed in (keyed_router, job_router, keyed_stream_router):
             app.include_router(keyed, dependencies=[guard], responses=ACCESS_ERRORS)
     else:
-        for keyed in (keyed_router, job_router):
+        for keyed in (keyed_router, job_router, keyed_stream_router):
             app.include_router(keyed)
+    add_pages(app)
     return app
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from model.errors import Cancelled, JobInterrupted, JobNotDone, JobUnknown, NotReady, Overloaded, VcemoError
 from model.heap import return_free_memory
+from service.alerting import Alerting
 from service.answers import answer_of
 from service.editions import Edition
 from service.job_folder import JobFolder
@@ -47,11 +48,14 @@ class Place:
 class Jobs:
     """Takes jobs in, works on them, and answers for them; nothing is opened before somebody needs it."""
 
-    def __init__(self, settings: Settings, *, edition: Callable[[], Edition], metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, *, edition: Callable[[], Edition], metrics: Metrics, alerting: Alerting
+    ) -> None:
         """edition: the version that is served now; raises NotReady where none is."""
         self._settings = settings
         self._edition = edition
         self._metrics = metrics
+        self._alerting = alerting
         self._root = settings.state_folder.expanduser() / "jobs"
         self._store: JobStore | None = None
         self._opening = asyncio.Lock()
@@ -245,8 +249,10 @@ class Jobs:
                 request_id=job.id,
                 facts=edition.facts,
                 roles=options.roles,
+                rules=self._alerting.rules,
                 redact_transcript=self._settings.redact_transcript,
             )
+        self._alerting.tell_all(answer.alerts, job.id)
         return answer.model_dump_json()
 
     def _failed(self, job: "StoredJob", store: "JobStore", error: Exception) -> str:

@@ -41,6 +41,15 @@ class _Heard:
         return self.may_judge and self.transcript.status != "no_speech"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeardUtterance:
+    """What was said in an utterance, and what the network sees of it: None where nobody speaks, or nobody judges."""
+
+    utterance: Utterance
+    transcript: Transcript
+    features: Features | None
+
+
 class Pipeline:
     """decode -> vad -> asr -> features -> fusion, each a bounded stage with threads of its own.
 
@@ -63,6 +72,8 @@ class Pipeline:
         decoders = settings.max_concurrent_decodes
         self._decode = self._alone("decode", decoder.decode, max_queue=requests, workers=decoders)
         self._vad = self._alone("vad", self._utterances, max_queue=requests, workers=decoders)
+        # Beside the search for speech in recordings, behind which a call that goes on would fall back.
+        self._listening = self._alone("listening", _run, max_queue=max(1, 2 * settings.max_live_calls), workers=1)
         self._asr: Batcher[Array, Transcript] = Batcher(
             recognizer.transcribe_batch,
             name="asr",
@@ -93,7 +104,7 @@ class Pipeline:
     def stages(self) -> tuple[Batcher[Any, Any], ...]:
         """The stages in the order that a request passes them."""
         beside = (self._lower_layers,) if self._lower_layers is not None else ()
-        return (self._decode, self._vad, self._asr, *beside, self._features, self._fusion)
+        return (self._decode, self._vad, self._listening, self._asr, *beside, self._features, self._fusion)
 
     async def recognize(self, upload: bytes, budget: Budget, options: Options = Options()) -> Recognition:
         """Go the whole way for one recording.
@@ -170,6 +181,38 @@ class Pipeline:
             for index, one in enumerate(heard)
         ]
 
+    async def listen(self, work: Callable[[], Result], budget: Budget) -> Result:
+        """Have a piece of a live call heard: voice activity, in a thread of its own.
+
+        Raises:
+            ServingError: as :meth:`recognize`.
+        """
+        return (await self._listening.submit(work, budget=budget)).value  # type: ignore[no-any-return]
+
+    async def hear(self, utterance: Utterance, budget: Budget, *, is_judged: bool) -> HeardUtterance:
+        """Transcribe one utterance of a live call and compute what the network sees, beside those of uploads.
+
+        is_judged: without, it is written down only.
+
+        Raises:
+            ServingError: as :meth:`recognize`.
+        """
+        may_judge = [is_judged] * (utterance.channel + 1)
+        (heard,) = await self._heard([utterance], may_judge, StageClock(), budget)
+        if not heard.is_to_be_judged:
+            return HeardUtterance(utterance=utterance, transcript=heard.transcript, features=None)
+        features = (await self._features.submit(heard, budget=budget)).value
+        return HeardUtterance(utterance=utterance, transcript=heard.transcript, features=features)
+
+    async def classify(self, features: Features, budget: Budget) -> Array:
+        """Return calibrated probabilities (labels,) of one utterance of a live call; raises as :meth:`recognize`."""
+        return (await self._fusion.submit(features, budget=budget)).value
+
+    @property
+    def has_room_to_guess(self) -> bool:
+        """Whether nobody waits for recognition, so that it may be spent on what might not be needed."""
+        return not self._asr.depth
+
     async def _heard(
         self, utterances: Sequence[Utterance], may_judge: Sequence[bool], clock: "StageClock", budget: Budget
     ) -> list[_Heard]:
@@ -223,6 +266,10 @@ class Pipeline:
 
     def _features_of(self, heard: _Heard) -> Features:
         return self._recognizer.features(heard.utterance.samples, heard.transcript, heard.lower_layers)
+
+
+def _run(work: Callable[[], Any]) -> Any:
+    return work()
 
 
 def _acquainted(conversation: Conversation, features: Sequence[Features], channels: Sequence[int]) -> list[Features]:

@@ -155,8 +155,10 @@ async def predict(request: Request) -> Response:
         request_id=exchange.request_id,
         facts=edition.facts,
         roles=options.roles,
+        rules=service.alerting.rules,
         redact_transcript=settings.redact_transcript,
     )
+    service.alerting.tell_all(answer.alerts, exchange.request_id)
     exchange.facts |= {
         "audio_ms": answer.audio.duration_ms,
         "utterances": len(answer.segments),

@@ -133,6 +133,22 @@ class CallSummary(_Part):
     """One a channel, in order."""
 
 
+class Alert(_Part):
+    """A rule has found what it looks for."""
+
+    id: str
+    """Names the alert within its recording: its rule and the utterance that completed it."""
+    rule: str
+    severity: Literal["info", "warning", "critical"]
+    role: str | None
+    channel: int
+    at_ms: Milliseconds
+    """End of the utterance that completed it."""
+    segment_ids: list[str]
+    """The utterances that count, in order."""
+    message: str
+
+
 class Timings(_Part):
     """Where the time went; the parts add up to the total."""
 
@@ -170,6 +186,8 @@ class PredictAnswer(_Part):
     segments: list[Segment]
     summary: CallSummary | None
     """Each side, and how they take turns; null where nobody speaks."""
+    alerts: list[Alert]
+    """What the service's rules have found, in order of time; empty where it has none."""
     warnings: list[str]
     """Codes such as clipped, truncated, identical_channels, no_speech, text_not_trusted, other_language, uncertain,
     role_unknown (not judged, because it might be a role that must not be)."""

@@ -78,6 +78,24 @@ class Settings(BaseSettings):
     request_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Longest time from a request's first byte to its answer, in seconds."""
 
+    max_live_calls: Annotated[int, Field(ge=0, le=1024)] = 16
+    """Most live calls at once, those included that wait for their client to come back; 0 has none."""
+    max_call_seconds: Annotated[float, Field(ge=1, le=86_400)] = 7200.0
+    """Longest live call, in seconds."""
+    resume_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """How long a live call waits for a client whose connection broke, in seconds; then it ends as if told to."""
+    ended_call_seconds: Annotated[float, Field(ge=0, le=86_400)] = 900.0
+    """How long a live call that has ended stays on the board, and can be asked for what was missed, in seconds."""
+    heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = 20.0
+    """A WebSocket is asked this often whether it is alive, and closed if it says nothing for as long; in seconds."""
+    slow_client_seconds: Annotated[float, Field(ge=0.1, le=300)] = 10.0
+    """A client that has not read what it was sent for so long is disconnected, in seconds."""
+    keep_live_calls: bool = True
+    """Keep what a live call needs to go on after a restart, below state_folder and in the database, as long as it lasts."""
+
+    alert_rules_file: str = ""
+    """TOML file of the rules that raise alerts, and of the webhooks that they are sent to; empty raises none."""
+
     api_keys_file: str = ""
     """TOML file of the API keys that may ask (`python -m service key NAME` makes one); empty asks nobody for a key."""
     cors_origins: Annotated[str, Field(pattern=r"^$|^\*$|^https?://[^\s,/]+(,https?://[^\s,/]+)*$")] = ""

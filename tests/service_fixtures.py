@@ -27,6 +27,7 @@ from model.audio import decode_audio
 from model.recognizer import EmotionRecognizer
 from service.app import create_app
 from service.lifecycle import Service
+from service.server import websocket_options
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -96,8 +97,12 @@ def samples_of(name: str) -> Samples:
 @contextmanager
 def serving(recognizer: EmotionRecognizer, **options: Any) -> Iterator[Running]:
     """Serve over HTTP in a thread of this process."""
-    app = create_app(Settings(**options), recognizer)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5))
+    settings = Settings(**{"keep_live_calls": False, **options})
+    app = create_app(settings, recognizer)
+    config = uvicorn.Config(
+        app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5, **websocket_options(settings)
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="server")
     thread.start()
     try:

@@ -11,7 +11,8 @@ PLACES = ("", "live", "talk")
 
 def test_both_languages_have_the_same_words(open_page: OpenPage) -> None:
     english, chinese = open_page().evaluate(
-        "async () => [(await import('./dashboard/words_en.js')).ENGLISH, (await import('./dashboard/words_zh.js')).CHINESE]"
+        "async () => [(await import('./dashboard/words_en.js')).ENGLISH,"
+        " (await import('./dashboard/words_zh.js')).CHINESE]"
     )
     assert english.keys() == chinese.keys()
     assert all(chinese[key].strip() for key in english)

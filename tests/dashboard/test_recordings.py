@@ -99,13 +99,14 @@ def test_one_click_corrects_a_label_and_the_service_keeps_it(call: Page, running
     expect(call.locator(".block.corrected")).to_have_count(1)
     request_id = call.url.rpartition("/")[2]
     kept = running.client.get("/v1/feedback", params={"request_id": request_id}).json()["feedback"]
-    assert [(one["segment_id"], one["label"]) for one in kept] == [(row.get_attribute("data-id"), right.lower())]
+    assert [(one["segment_id"], one["label"]) for one in kept] == [(row.get_attribute("data-id"), right)]
 
 
 def test_a_dropped_recording_is_judged_as_a_picked_one(open_page: OpenPage, two_sides: Path) -> None:
     page = open_page()
     dropped = page.evaluate_handle(
-        "(bytes) => { const all = new DataTransfer(); all.items.add(new File([new Uint8Array(bytes)], 'dropped.wav')); return all; }",
+        "(bytes) => { const all = new DataTransfer();"
+        "all.items.add(new File([new Uint8Array(bytes)], 'dropped.wav')); return all; }",
         list(two_sides.read_bytes()),
     )
     page.locator(".drop").dispatch_event("drop", {"dataTransfer": dropped})
