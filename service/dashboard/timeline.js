@@ -34,7 +34,7 @@ export function Timeline(props) {
         <button type="button" aria-label=${t("zoom_in")} disabled=${zoom >= most} onClick=${() => setZoom(zoom + 1)}>+</button>
       </div>
     </div>
-    <div class="scroller" ref=${scroller} tabindex="0" role="region" aria-label=${t("timeline")}>
+    <div class="scroller" ref=${scroller} tabindex="0" role="region" aria-label=${t("timeline_scrolls")}>
       <div class="ruled" style=${{ width: pixels ? `${pixels}px` : "100%" }}>
         <div class="seekable" onClick=${seek}>
           <${Axis} whole=${whole} pixels=${pixels} />

@@ -34,14 +34,16 @@ export function Transcript({ answer, player, selected, corrections, onSelect }) 
   </section>`;
 }
 
-export function Utterance({ segment, side, isCurrent, corrections, onPlay }) {
+export function Utterance({ segment, side, isCurrent, corrections, onPlay = null }) {
   const id = idOf(segment);
   const label = corrections.labels[id];
   const times = `${clock(segment.start_ms)}–${clock(segment.end_ms)}`;
   return html`<li class=${`utterance side-${segment.channel}`} data-id=${id} aria-current=${isCurrent ? "true" : undefined}>
-    <button type="button" class="when" aria-label=${t("play_span", { times, who: side })} onClick=${onPlay}>
-      <span aria-hidden="true">▶</span> ${clock(segment.start_ms)}
-    </button>
+    ${onPlay
+      ? html`<button type="button" class="when" aria-label=${t("play_span", { times, who: side })} onClick=${onPlay}>
+          <span aria-hidden="true">▶</span> ${clock(segment.start_ms)}
+        </button>`
+      : html`<span class="when">${clock(segment.start_ms)}</span>`}
     <span class="who">${side}</span>
     <span class="judgement" aria-live="polite">
       ${segment.judged === false && html`<span class="badge unjudged">${t("not_judged")}</span>`}

@@ -64,6 +64,7 @@ export const ENGLISH = {
   warning_other_language: "another language than Mandarin: its text does not count",
   warning_uncertain: "less sure than most answers",
   timeline: "Timeline",
+  timeline_scrolls: "Timeline, scrolls sideways",
   zoom: "Zoom",
   zoom_in: "Zoom in",
   zoom_out: "Zoom out",

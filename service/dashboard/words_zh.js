@@ -64,6 +64,7 @@ export const CHINESE = {
   warning_other_language: "不是普通话：文字不计入判断",
   warning_uncertain: "把握低于多数结果",
   timeline: "时间轴",
+  timeline_scrolls: "时间轴，可横向滚动",
   zoom: "缩放",
   zoom_in: "放大",
   zoom_out: "缩小",

@@ -1,12 +1,9 @@
-"""The page around everything: languages, light, phones, and what axe-core says of each place."""
+"""The page around everything: languages, light and dark, phones, and what axe-core says of each place."""
 
 import pytest
 from playwright.sync_api import expect
 
-from bench.browser import PHONE, axe_findings, overflow_pixels
-from dashboard.conftest import OpenPage
-
-PLACES = ("", "live", "talk")
+from dashboard.conftest import OpenPage, check_looks
 
 
 def test_both_languages_have_the_same_words(open_page: OpenPage) -> None:
@@ -38,17 +35,9 @@ def test_the_page_is_dark_where_the_system_is_until_told_otherwise(open_page: Op
     assert light == "rgb(245, 246, 248)"
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_every_place_fits_a_phone(open_page: OpenPage, place: str) -> None:
-    page = open_page(place, **PHONE)
-    assert overflow_pixels(page) == 0
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("place", PLACES)
-def test_axe_finds_nothing_wrong(open_page: OpenPage, place: str, scheme: str) -> None:
-    page = open_page(place, color_scheme=scheme)
-    assert axe_findings(page) == []
+@pytest.mark.parametrize("place", ["", "live", "talk"])
+def test_every_place_can_be_used_by_everybody_and_on_a_phone(open_page: OpenPage, place: str) -> None:
+    check_looks(open_page(place))
 
 
 def test_a_reader_without_a_mouse_gets_to_the_content_first(open_page: OpenPage) -> None:
