@@ -169,7 +169,7 @@ async def _blocks(sound: Sound) -> AsyncIterator[bytes]:
         return
     blocks = iter(sound)
     # A microphone, or a paced file, takes its time: not in the event loop.
-    while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+    while block := await asyncio.to_thread(lambda: next(blocks, b"")):
         yield block
 
 

@@ -58,9 +58,9 @@ def _upload(options: argparse.Namespace, errors: Console) -> None:
         print(json.dumps(answer, ensure_ascii=False))
         return
     for segment in answer["segments"]:
-        console.print(segment_line(segment))
+        console.print(segment_line(segment), soft_wrap=True)
     for alert in answer["alerts"]:
-        console.print(alert_line(alert))
+        console.print(alert_line(alert), soft_wrap=True)
     _print_summary(answer["summary"], console)
 
 
@@ -80,9 +80,9 @@ def _stream(options: argparse.Namespace) -> None:
                 goes_on[event["channel"]] = _partial_line(event)
             elif event["type"] == "segment":
                 goes_on.pop(event["segment"]["channel"], None)
-                live.console.print(segment_line(event["segment"]))
+                live.console.print(segment_line(event["segment"]), soft_wrap=True)
             elif event["type"] == "alert":
-                live.console.print(alert_line(event["alert"]))
+                live.console.print(alert_line(event["alert"]), soft_wrap=True)
             elif event["type"] == "summary":
                 _print_summary(event["summary"], live.console)
             live.update(Text("\n").join(goes_on.values()))

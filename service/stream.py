@@ -258,7 +258,7 @@ async def _refuse(websocket: WebSocket, problem: Problem) -> None:
         return
     with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
         async with asyncio.timeout(_LAST_WORD_SECONDS):
-            await websocket.send_text(json.dumps({"type": "problem", **problem.model_dump()}, ensure_ascii=False))
+            await websocket.send_text(json.dumps({**problem.model_dump(), "type": "problem"}, ensure_ascii=False))
     with suppress(WebSocketDisconnect, RuntimeError):
         await websocket.close(close_code_of(problem), problem.code)
 
