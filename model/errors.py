@@ -54,6 +54,9 @@
     │   └── GoldenMismatch            the network does not reproduce its golden case
     ├── KeysInvalid               the file of API keys cannot be used
     ├── AlertRulesInvalid         the file of alert rules cannot be used
+    ├── ClientError               what our own client hears of a service
+    │   ├── ServiceRefused            it answered with a problem
+    │   └── ServiceUnreachable        it did not answer, for longer than a live call waits
     ├── CorpusError               training data that cannot be used
     ├── CheckpointInvalid         not the state of this run
     └── TrainingInterrupted       asked to stop, and saved
@@ -393,6 +396,28 @@ class AlertRulesInvalid(VcemoError):
     """The file of alert rules cannot be read, or is not such a file."""
 
     code = "alert_rules_invalid"
+
+
+class ClientError(VcemoError):
+    """A service did not do what our client asked for."""
+
+    code = "client_error"
+
+
+class ServiceRefused(ClientError):
+    """The service answered with a problem: ``problem_code`` is its code, ``value`` and ``limit`` are its own."""
+
+    code = "service_refused"
+
+    def __init__(self, message: str, *, problem_code: str = "", value: object = None, limit: object = None) -> None:
+        super().__init__(message, value=value, limit=limit)
+        self.problem_code = problem_code
+
+
+class ServiceUnreachable(ClientError):
+    """The service did not answer for so long that there is no use in trying on."""
+
+    code = "service_unreachable"
 
 
 class CorpusError(VcemoError):

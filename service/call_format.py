@@ -57,5 +57,5 @@ class CallFormat:
         if self.encoding == "mulaw":
             samples = _MULAW[np.frombuffer(data, np.uint8)]
         else:
-            samples = np.frombuffer(data, "<i2").astype(np.float32) / 32_768
+            samples = np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32_768)
         return samples.reshape(-1, self.channels)

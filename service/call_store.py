@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     LargeBinary,
+    RowMapping,
     String,
     Table,
     Text,
@@ -195,7 +196,7 @@ def sound_name(session_id: str, first_frame: int) -> str:
     return f"{session_id}.{first_frame}{_ENDING}"
 
 
-def _kept(row: Mapping[str, Any], events: Sequence[tuple[int, str]]) -> KeptCall:
+def _kept(row: RowMapping, events: Sequence[tuple[int, str]]) -> KeptCall:
     encoding, sample_rate_hz, channels = json.loads(row["format"])
     return KeptCall(
         session_id=row["session_id"],

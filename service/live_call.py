@@ -130,6 +130,11 @@ class LiveCall:
         """How much has been heard, and is kept."""
         return self.facts.format.milliseconds(self._listener.num_frames)
 
+    @property
+    def num_repeated_frames(self) -> int:
+        """Frames that a client sends again who begins at :attr:`received_ms`."""
+        return self._listener.num_frames - self.received_ms * self.facts.format.sample_rate_hz // 1000
+
     def partials(self) -> Iterator[PartialMessage]:
         """What is new of the utterances that go on."""
         return self._preview.partials()

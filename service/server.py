@@ -53,7 +53,7 @@ def serve(settings: Settings) -> int:
 
 
 def websocket_options(settings: Settings) -> dict[str, Any]:
-    """Return how uvicorn serves WebSockets: no message is read before the last was taken, and clients are to be alive."""
+    """Return how uvicorn serves WebSockets: no message is read before the last was taken; pings find the dead."""
     return {
         "ws": "websockets-sansio",
         "ws_max_size": _MAX_MESSAGE_BYTES,

@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     slow_client_seconds: Annotated[float, Field(ge=0.1, le=300)] = 10.0
     """A client that has not read what it was sent for so long is disconnected, in seconds."""
     keep_live_calls: bool = True
-    """Keep what a live call needs to go on after a restart, below state_folder and in the database, as long as it lasts."""
+    """Keep what a live call needs to go on after a restart, below state_folder and in the database, while it lasts."""
 
     alert_rules_file: str = ""
     """TOML file of the rules that raise alerts, and of the webhooks that they are sent to; empty raises none."""

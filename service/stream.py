@@ -102,6 +102,7 @@ class _Connection:
         self._service = service
         self._seat = CallSeat()
         self._too_long: CallTooLong | None = None
+        self._repeated_bytes = 0
 
     async def serve(self, *, after_seq: int | None) -> None:
         """Serve until the call is over, the client is gone, or another connection takes over.
@@ -114,6 +115,7 @@ class _Connection:
         calls.join(self._call)
         try:
             await self._greet()
+            self._repeated_bytes = self._call.num_repeated_frames * self._call.facts.format.frame_bytes
             sending = asyncio.create_task(self._send(after_seq))
             hearing = asyncio.create_task(self._hear())
             taken, leaving = (asyncio.create_task(each.wait()) for each in (self._seat.taken, calls.is_leaving))
@@ -169,8 +171,11 @@ class _Connection:
                     await self._hear_more(data)
 
     async def _hear_more(self, data: bytes) -> None:
+        # Milliseconds are rounded down, and the client begins with the whole one.
+        repeated = min(self._repeated_bytes, len(data))
+        self._repeated_bytes -= repeated
         try:
-            await self._call.hear(data)
+            await self._call.hear(data[repeated:])
         except CallTooLong as error:
             # All that was said is still told before the client is disconnected.
             self._too_long = error
@@ -253,7 +258,7 @@ async def _refuse(websocket: WebSocket, problem: Problem) -> None:
         return
     with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
         async with asyncio.timeout(_LAST_WORD_SECONDS):
-            await websocket.send_text(json.dumps({"type": "problem", **problem.model_dump()}, ensure_ascii=False))
+            await websocket.send_text(json.dumps({**problem.model_dump(), "type": "problem"}, ensure_ascii=False))
     with suppress(WebSocketDisconnect, RuntimeError):
         await websocket.close(close_code_of(problem), problem.code)
 

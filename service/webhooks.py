@@ -1,4 +1,4 @@
-"""Alerts to whoever wants to hear of them: signed as Standard Webhooks (standardwebhooks.com), tried again and again."""
+"""Alerts to whoever wants to hear of them: signed as Standard Webhooks (standardwebhooks.com), with retry."""
 
 import asyncio
 import json
