@@ -17,7 +17,7 @@ export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/numba-cache
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check train-tiny bench assets lock audit sbom clean
+.PHONY: help serve test check train-tiny bench assets lock vendor audit sbom clean
 
 help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,24 @@ lock: $(VENV)/installed-dev ## Renew requirements/*.lock; ARGS=--upgrade for new
 	$(COMPILE) -o requirements/base.lock
 	$(COMPILE) --extra training --extra s3 --extra archive --extra dev --constraint requirements/base.lock -o requirements/dev.lock
 	$(COMPILE) --group gpu --constraint requirements/base.lock --no-emit-package onnxruntime -o requirements/gpu.lock
+
+# What the page loads lies in the repository, so that serving and testing need no npm; versions and checksums are in
+# requirements/npm.
+NPM := build/npm/node_modules
+PAGE := service/dashboard/vendor
+vendor: ## Copy the dashboard's libraries as requirements/npm pins them; needs npm
+	@mkdir -p build/npm $(PAGE)
+	cp requirements/npm/package.json requirements/npm/package-lock.json requirements/npm/.npmrc build/npm/
+	cd build/npm && npm ci --no-progress
+	cp $(NPM)/preact/dist/preact.mjs $(PAGE)/preact.js
+	cp $(NPM)/preact/hooks/dist/hooks.mjs $(PAGE)/preact-hooks.js
+	cp $(NPM)/preact/LICENSE $(PAGE)/preact.LICENSE
+	cp $(NPM)/htm/dist/htm.module.js $(PAGE)/htm.js
+	cp $(NPM)/htm/LICENSE $(PAGE)/htm.LICENSE
+	cp $(NPM)/wavesurfer.js/dist/wavesurfer.esm.js $(PAGE)/wavesurfer.js
+	cp $(NPM)/wavesurfer.js/LICENSE $(PAGE)/wavesurfer.LICENSE
+	@mkdir -p bench/axe
+	cp $(NPM)/axe-core/axe.min.js $(NPM)/axe-core/LICENSE bench/axe/
 
 # A package that the service does not know counts as none: strict, or an audit of nothing would end well.
 audit: $(VENV)/installed-dev ## Ask a public service for known vulnerabilities of what serving needs; ARGS="-s osv"

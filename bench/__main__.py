@@ -43,6 +43,7 @@ SHOWS: Final = {
     "soak": "memory, open files and threads over 5,000 requests (ten minutes)",
     "hostile": "ten thousand hostile requests among a thousand good ones: answers, memory, files, threads (minutes)",
     "openapi": "a thousand requests to each operation, drawn from the OpenAPI document, with every check",
+    "dashboard": "the dashboard in Chromium: pictures to build/dashboard/, axe-core, policy, phones (minutes)",
     "overload": "four times more callers than can be answered: goodput, and how soon the rest hear no (minutes)",
 }
 

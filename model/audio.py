@@ -1,6 +1,6 @@
 """Bounded decoding: bytes of any supported container in, a 16 kHz float recording out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,31 @@ class Recording:
         return round(num_samples * 1000 / SAMPLE_RATE_HZ)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFacts:
+    """What was found out of a recording while its samples passed by.
+
+    num_samples: of each channel, at 16 kHz. See :class:`Recording` for the rest.
+    """
+
+    sample_rate_hz: int
+    channels: int
+    num_samples: int
+    channels_are_identical: bool
+    clipped: bool
+    warnings: tuple[str, ...]
+
+    def recording(self, samples: npt.NDArray[np.float32]) -> Recording:
+        """Join them with the samples (channels, samples)."""
+        return Recording(
+            samples=samples,
+            source_sample_rate_hz=self.sample_rate_hz,
+            source_channels=self.channels,
+            clipped=self.clipped,
+            warnings=self.warnings,
+        )
+
+
 def decode_audio(source: bytes | Path, *, limits: AudioLimits = AudioLimits()) -> Recording:
     """Decode a recording in any supported container to 16 kHz, never holding more of it than the limits allow.
 
@@ -89,21 +114,37 @@ def decode_audio(source: bytes | Path, *, limits: AudioLimits = AudioLimits()) -
         AudioTooLong: more seconds than allowed; the container's own count is not believed.
         OSError: the path cannot be read.
     """
+    blocks: list[Block] = []
+    facts = decode_in_blocks(source, blocks.append, limits=limits)
+    samples = _joined(blocks, facts)
+    return facts.recording(samples[:1].copy() if facts.channels_are_identical else samples)
+
+
+def decode_in_blocks(
+    source: bytes | Path, take: Callable[[Block], object], *, limits: AudioLimits = AudioLimits()
+) -> SourceFacts:
+    """Decode as :func:`decode_audio`, but hand the samples on, (samples, channels) at a time; raises as that does."""
     data = _read_bounded(source, limits.max_bytes)
+    num_samples = 0
+
+    def count(block: Block) -> None:
+        nonlocal num_samples
+        num_samples += len(block)
+        take(np.clip(block, -1.0, 1.0))
+
     with open_stream(data, admit=limits.admit) as stream:
         observer = _SourceObserver(stream)
         resampler = _Resampler(stream.sample_rate_hz, stream.channels)
         for block in _blocks_within(stream, observer, limits.max_seconds):
-            resampler.push(np.clip(block, -1.0, 1.0))
-    samples = resampler.finish()
-    if not samples.shape[1]:
+            count(resampler.resampled(np.clip(block, -1.0, 1.0)))
+    count(resampler.last())
+    if not num_samples:
         raise CorruptAudio("the recording holds no samples", value=observer.num_frames)
-    if observer.channels_are_identical:
-        samples = samples[:1].copy()
-    return Recording(
-        samples=samples,
-        source_sample_rate_hz=stream.sample_rate_hz,
-        source_channels=stream.channels,
+    return SourceFacts(
+        sample_rate_hz=stream.sample_rate_hz,
+        channels=stream.channels,
+        num_samples=num_samples,
+        channels_are_identical=observer.channels_are_identical,
         clipped=observer.is_clipped,
         warnings=observer.warnings(),
     )
@@ -196,27 +237,29 @@ class _SourceObserver:
 
 
 class _Resampler:
-    """Collects blocks at the source's rate as samples at 16 kHz."""
+    """Turns blocks at the source's rate into such at 16 kHz."""
 
     def __init__(self, sample_rate_hz: int, channels: int) -> None:
         self._channels = channels
-        self._blocks: list[Block] = []
         self._stream = None
         if sample_rate_hz != SAMPLE_RATE_HZ:
             self._stream = soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, channels, dtype="float32", quality="HQ")
 
-    def push(self, block: Block) -> None:
-        self._blocks.append(self._stream.resample_chunk(block) if self._stream else block)
+    def resampled(self, block: Block) -> Block:
+        return self._stream.resample_chunk(block) if self._stream else block
 
-    def finish(self) -> npt.NDArray[np.float32]:
-        """(channels, samples); blocks are freed one by one as they are copied."""
-        if self._stream:
-            nothing = np.empty((0, self._channels), np.float32)
-            self._blocks.append(self._stream.resample_chunk(nothing, last=True))
-        samples = np.empty((self._channels, sum(map(len, self._blocks))), np.float32)
-        end = samples.shape[1]
-        while self._blocks:
-            block = self._blocks.pop()
-            samples[:, end - len(block) : end] = block.T
-            end -= len(block)
-        return np.clip(samples, -1.0, 1.0, out=samples)
+    def last(self) -> Block:
+        """What is left when the source has ended."""
+        nothing = np.empty((0, self._channels), np.float32)
+        return self._stream.resample_chunk(nothing, last=True) if self._stream else nothing
+
+
+def _joined(blocks: list[Block], facts: SourceFacts) -> npt.NDArray[np.float32]:
+    """(channels, samples); blocks are freed one by one as they are copied."""
+    samples = np.empty((facts.channels, facts.num_samples), np.float32)
+    end = facts.num_samples
+    while blocks:
+        block = blocks.pop()
+        samples[:, end - len(block) : end] = block.T
+        end -= len(block)
+    return samples

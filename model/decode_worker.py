@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from model.audio import AudioLimits, Recording, decode_audio
+from model.audio import AudioLimits, Recording, SourceFacts, decode_audio, decode_in_blocks
 from model.errors import AudioError, DecodeTooLarge
 from model.heap import return_free_memory
 from model.memory_file import MemoryFile
 
 MEMORY_IN_USE = Path("/proc/self/statm")
+_NICE = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,9 +35,14 @@ _confinement: Confinement | None = None
 
 
 def confine(confinement: Confinement) -> None:
-    """Prepare this process: no core, an end when its parent ends and not before, a bounded memory."""
+    """Prepare this process for recordings in memory."""
     global _confinement
     _confinement = confinement
+    confine_to(confinement.max_bytes)
+
+
+def confine_to(max_bytes: int) -> None:
+    """Prepare this process: no core, an end when its parent ends and not before, a bounded memory."""
     # A signal to the group begins to drain the service, which still needs its workers; it ends them itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -46,13 +52,18 @@ def confine(confinement: Confinement) -> None:
     gc.freeze()
     if MEMORY_IN_USE.is_file():
         data_pages = int(MEMORY_IN_USE.read_text().split()[5])
-        limit = data_pages * resource.getpagesize() + confinement.max_bytes
+        limit = data_pages * resource.getpagesize() + max_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def is_ready() -> bool:
     """Answer, once confined."""
     return _confinement is not None
+
+
+def has_started() -> bool:
+    """Answer."""
+    return True
 
 
 def decode() -> Recording | AudioError:
@@ -79,6 +90,23 @@ def _decoded() -> Recording | AudioError:
     except MemoryError:
         limit = _confinement.max_bytes
         return DecodeTooLarge(f"to decode this recording takes more than {limit} bytes of memory", limit=limit)
+
+
+def decode_file(upload: Path, samples: Path, limits: AudioLimits, max_bytes: int) -> SourceFacts | AudioError:
+    """Decode a file into another, of float32 (samples, channels), never holding more than a block of them.
+
+    For recordings that are worked on in the background: others go first.
+    """
+    os.nice(_NICE)
+    try:
+        with samples.open("wb", buffering=0) as file:
+            facts = decode_in_blocks(upload, lambda block: file.write(np.ascontiguousarray(block)), limits=limits)
+            os.fsync(file.fileno())
+        return facts
+    except AudioError as error:
+        return type(error)(error.message, value=error.value, limit=error.limit)
+    except MemoryError:
+        return DecodeTooLarge(f"to decode this recording takes more than {max_bytes} bytes of memory", limit=max_bytes)
 
 
 def _end_with_parent() -> None:

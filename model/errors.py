@@ -6,6 +6,11 @@
     ├── InvalidUpload             the request holds no single recording
     ├── InvalidRequestTimeout     the deadline that a request names is not a number of milliseconds
     ├── RequestTooSlow            the head of the request does not come to its end
+    ├── InvalidOption             an option of the request has a value that it cannot have
+    ├── JobError                  what is asked of a job cannot be done
+    │   ├── JobUnknown                there is none of that name, any more or for this caller
+    │   ├── JobNotDone                it has no result yet, or never will
+    │   └── JobInterrupted            the process that worked on it ended, time and again
     ├── AudioError                the caller's recording
     │   ├── UploadTooLarge            more bytes than allowed
     │   ├── UnsupportedAudio          not a container or codec we read
@@ -26,6 +31,13 @@
     │   ├── DeadlineExceeded          the caller's time is up
     │   ├── Cancelled                 the caller is gone
     │   └── StageFailed               a stage raised something foreign
+    ├── StreamError               what the client of a live call does
+    │   ├── StreamInvalid             parameters or a message that are none of the protocol
+    │   ├── OriginRefused             a page that is not allowed to ask from a browser
+    │   ├── ClientTooSlow             does not read what it is sent
+    │   ├── SessionUnknown            not here, or over for too long
+    │   ├── SessionTaken              another connection went on with the call
+    │   └── CallTooLong               lasts longer than allowed
     ├── AdminError                what an operator asks for is not done
     │   ├── AdminKeyInvalid           the key is missing or another
     │   ├── BundleOutside             the path leaves the folder that bundles are loaded from
@@ -43,6 +55,10 @@
     │   └── GoldenMismatch            the network does not reproduce its golden case
     ├── NoRoom                    a disk is full, where something has to be written
     ├── KeysInvalid               the file of API keys cannot be used
+    ├── AlertRulesInvalid         the file of alert rules cannot be used
+    ├── ClientError               what our own client hears of a service
+    │   ├── ServiceRefused            it answered with a problem
+    │   └── ServiceUnreachable        it did not answer, for longer than a live call waits
     ├── CorpusError               training data that cannot be used
     ├── CheckpointInvalid         not the state of this run
     └── TrainingInterrupted       asked to stop, and saved
@@ -82,6 +98,36 @@ class RequestTooSlow(VcemoError):
     """The head of the request has not arrived in time."""
 
     code = "request_too_slow"
+
+
+class InvalidOption(VcemoError):
+    """An option of the request has a value that it cannot have."""
+
+    code = "invalid_option"
+
+
+class JobError(VcemoError):
+    """What is asked of a job cannot be done."""
+
+    code = "job_error"
+
+
+class JobUnknown(JobError):
+    """There is no job of that name: there never was, it has expired, or it is another caller's."""
+
+    code = "job_unknown"
+
+
+class JobNotDone(JobError):
+    """The job has no result: ``value`` is its status."""
+
+    code = "job_not_done"
+
+
+class JobInterrupted(JobError):
+    """The process that worked on the job ended in the middle of it, as often as that is tried again."""
+
+    code = "job_interrupted"
 
 
 class AudioError(VcemoError):
@@ -216,6 +262,48 @@ class StageFailed(ServingError):
     code = "internal_error"
 
 
+class StreamError(VcemoError):
+    """The client of a live call does what it may not."""
+
+    code = "stream_error"
+
+
+class StreamInvalid(StreamError):
+    """The stream was opened with parameters, or got a message, that are none of the protocol."""
+
+    code = "stream_invalid"
+
+
+class OriginRefused(StreamError):
+    """The page that asks comes from an origin that is not allowed."""
+
+    code = "origin_refused"
+
+
+class ClientTooSlow(StreamError):
+    """The client did not read what it was sent for too long; the call waits for it to come back."""
+
+    code = "client_too_slow"
+
+
+class SessionUnknown(StreamError):
+    """No live call of this id waits for its client here."""
+
+    code = "session_unknown"
+
+
+class SessionTaken(StreamError):
+    """Another connection went on with the call."""
+
+    code = "session_taken"
+
+
+class CallTooLong(StreamError):
+    """The live call lasts longer than allowed; what was heard is kept and summed up."""
+
+    code = "call_too_long"
+
+
 class AdminError(VcemoError):
     """What an operator asks a running service for is not done."""
 
@@ -316,6 +404,34 @@ class KeysInvalid(VcemoError):
     """The file of API keys cannot be read, or is not such a file."""
 
     code = "keys_invalid"
+
+
+class AlertRulesInvalid(VcemoError):
+    """The file of alert rules cannot be read, or is not such a file."""
+
+    code = "alert_rules_invalid"
+
+
+class ClientError(VcemoError):
+    """A service did not do what our client asked for."""
+
+    code = "client_error"
+
+
+class ServiceRefused(ClientError):
+    """The service answered with a problem: ``problem_code`` is its code, ``value`` and ``limit`` are its own."""
+
+    code = "service_refused"
+
+    def __init__(self, message: str, *, problem_code: str = "", value: object = None, limit: object = None) -> None:
+        super().__init__(message, value=value, limit=limit)
+        self.problem_code = problem_code
+
+
+class ServiceUnreachable(ClientError):
+    """The service did not answer for so long that there is no use in trying on."""
+
+    code = "service_unreachable"
 
 
 class CorpusError(VcemoError):

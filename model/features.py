@@ -10,8 +10,8 @@ import numpy.typing as npt
 from model.acoustic import MelConfig, log_mel
 from model.lower_layers import LowerLayers, LowerLayersConfig
 from model.ngrams import NgramConfig, Ngrams, ngrams
-from model.segment import SegmentConfig
 from model.sentence import SentenceConfig, SentenceEncoder
+from model.spans import SegmentConfig
 from model.speaker import SpeakerStatistics
 from model.speech import SpeechConfig, Transcript
 from model.words import WordConfig, WordVectors

@@ -27,18 +27,23 @@ from model.speech import SpeechRecognizer, Transcript, TranscriptStatus
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgedUtterance:
-    """One utterance with its transcript; probabilities (labels,) are None where nothing was said."""
+    """One utterance with its transcript; probabilities (labels,) are None where nothing was said, or was not judged.
+
+    judged: False where nobody asked for the emotion of who speaks here: it was written down, no more.
+    """
 
     utterance: Utterance
     transcript: Transcript
     probabilities: Array | None
+    judged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recognition:
     """The answer for one recording.
 
-    emotion, confidence and probabilities are None when there is no speech: silence gets no label.
+    emotion, confidence and probabilities are None when there is no speech, or none that was judged: silence gets no
+    label.
     """
 
     recording: Recording
@@ -230,8 +235,8 @@ class EmotionRecognizer:
         self, recording: Recording, judged: Sequence[JudgedUtterance], *, timings_ms: Mapping[str, float]
     ) -> Recognition:
         """Fold judged utterances into the answer: probabilities weighted by the length of speech."""
-        spoken = [one for one in judged if one.probabilities is not None]
-        probabilities = self._weighted(spoken)
+        spoken = [one for one in judged if one.transcript.status != "no_speech"]
+        probabilities = self._weighted([one for one in spoken if one.probabilities is not None])
         emotion = max(probabilities, key=probabilities.__getitem__) if probabilities else None
         confidence = probabilities[emotion] if probabilities and emotion else None
         trusted = [one for one in judged if one.transcript.status == "ok"]

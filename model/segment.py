@@ -1,36 +1,31 @@
 """Recording in, utterances out: voice activity, split at pauses."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from model.audio import SAMPLE_RATE_HZ, Recording
 from model.errors import TooManyUtterances
+from model.spans import SegmentConfig, Span, SpanFinder
+from model.voice_activity import VoiceActivity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SegmentConfig:
-    """Where speech is cut into utterances; part of the recogniser's contract."""
+class Speech:
+    """Where somebody speaks on one channel: samples at 16 kHz, counted from its beginning, without padding."""
 
-    threshold: float = 0.5
-    """Silero speech probability above which a window counts as speech."""
-    min_speech_ms: int = 150
-    """Shorter bursts (clicks, breaths) are dropped."""
-    min_silence_ms: int = 2000
-    """A pause this long ends an utterance; with shorter ones Whisper loses its context, and characters."""
-    speech_pad_ms: int = 400
-    """Kept on both sides of the speech, so that soft onsets are not cut."""
-    max_utterance_seconds: float = 22.0
-    """Longer speech is split at its last short pause; bounds the recogniser's input."""
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Utterance:
     """One stretch of speech of one channel.
 
-    samples: (samples,) float32 at 16 kHz, a view into the recording.
+    samples: (samples,) float32 at 16 kHz, a view into the recording, with the padding on both sides.
+    start_ms, end_ms: of the speech alone, so that turns that follow each other do not seem to overlap.
     """
 
     samples: npt.NDArray[np.float32]
@@ -40,7 +35,7 @@ class Utterance:
 
     @property
     def seconds(self) -> float:
-        """Length in seconds."""
+        """Length of the samples in seconds."""
         return len(self.samples) / SAMPLE_RATE_HZ
 
 
@@ -52,31 +47,84 @@ def find_utterances(
     Raises:
         TooManyUtterances: there are more than ``max_utterances``.
     """
-    options = VadOptions(
-        threshold=config.threshold,
-        min_speech_duration_ms=config.min_speech_ms,
-        max_speech_duration_s=config.max_utterance_seconds,
-        min_silence_duration_ms=config.min_silence_ms,
-        speech_pad_ms=config.speech_pad_ms,
-    )
-    utterances = [
-        _utterance(samples, channel=channel, start=chunk["start"], end=chunk["end"])
-        for channel, samples in enumerate(recording.samples)
-        for chunk in get_speech_timestamps(samples, options)
-    ]
-    if max_utterances is not None and len(utterances) > max_utterances:
+    speech = [find_speech(samples, config=config) for samples in recording.samples]
+    num_found = sum(map(len, speech))
+    if max_utterances is not None and num_found > max_utterances:
         raise TooManyUtterances(
-            f"the recording holds {len(utterances)} utterances; at most {max_utterances} are accepted",
-            value=len(utterances),
+            f"the recording holds {num_found} utterances; at most {max_utterances} are accepted",
+            value=num_found,
             limit=max_utterances,
         )
+    return cut_utterances(recording, speech, config=config)
+
+
+def find_speech(samples: npt.NDArray[np.float32], *, config: SegmentConfig = SegmentConfig()) -> list[Speech]:
+    """Find the speech of one channel (samples,)."""
+    voice, spans = VoiceActivity(), SpanFinder(config)
+    found = spans.push(voice.push(samples).tolist()) + spans.finish(voice.finish().tolist(), len(samples))
+    return [Speech(start=span.speech_start, end=span.speech_end) for span in found]
+
+
+def find_speech_in_pieces(
+    samples: npt.NDArray[np.float32], *, config: SegmentConfig = SegmentConfig(), piece_seconds: float = 300.0
+) -> Iterator[list[Speech]]:
+    """Find the speech of one long channel (samples,), which may be a file mapped into memory, piece by piece.
+
+    A piece begins in a pause, or where longer speech is split: there alone voice activity starts anew.
+    """
+    longest = round(max(piece_seconds, 4 * config.max_utterance_seconds) * SAMPLE_RATE_HZ)
+    pause = config.min_silence_ms * SAMPLE_RATE_HZ // 1000
+    begin = settled_end = 0
+    while begin < len(samples):
+        end = min(len(samples), begin + longest)
+        piece = np.array(samples[begin:end])
+        found = [Speech(start=begin + one.start, end=begin + one.end) for one in find_speech(piece, config=config)]
+        settled = found if end == len(samples) else [one for one in found if one.end + pause < end]
+        yield settled
+        if end == len(samples):
+            return
+        settled_end = settled[-1].end if settled else settled_end
+        next_start = found[len(settled)].start if len(found) > len(settled) else end
+        # Some silence first: voice activity is not sure of its first moments.
+        begin = max(settled_end, next_start - SAMPLE_RATE_HZ)
+
+
+def cut_utterances(
+    recording: Recording, speech: Sequence[Sequence[Speech]], *, config: SegmentConfig = SegmentConfig()
+) -> list[Utterance]:
+    """Cut the speech of each channel out of a recording, padded, in order of time."""
+    utterances = [
+        Utterance(
+            samples=samples[cut.start : cut.end],
+            channel=channel,
+            start_ms=_milliseconds(spoken.start),
+            end_ms=_milliseconds(spoken.end),
+        )
+        for channel, (samples, found) in enumerate(zip(recording.samples, speech, strict=True))
+        for spoken, cut in zip(found, _padded(found, len(samples), config=config), strict=True)
+    ]
     return sorted(utterances, key=lambda utterance: (utterance.start_ms, utterance.channel))
 
 
-def _utterance(samples: npt.NDArray[np.float32], *, channel: int, start: int, end: int) -> Utterance:
-    return Utterance(
-        samples=samples[start:end],
-        channel=channel,
-        start_ms=round(start * 1000 / SAMPLE_RATE_HZ),
-        end_ms=round(end * 1000 / SAMPLE_RATE_HZ),
-    )
+def utterance_of(samples: npt.NDArray[np.float32], *, channel: int, span: Span) -> Utterance:
+    """Name the padded samples of a span that was found while the call went on."""
+    return Utterance(samples=samples, channel=channel, start_ms=span.start_ms, end_ms=span.end_ms)
+
+
+def _padded(speech: Sequence[Speech], num_samples: int, *, config: SegmentConfig) -> list[Speech]:
+    """Add the padding on both sides; a pause too short for two is shared, as by the library that finds the speech."""
+    pad = config.speech_pad_ms * SAMPLE_RATE_HZ // 1000
+    padded = list(speech)
+    for index, found in enumerate(speech):
+        before = found.start - speech[index - 1].end if index else 2 * pad
+        after = speech[index + 1].start - found.end if index + 1 < len(speech) else 2 * pad
+        padded[index] = replace(
+            found,
+            start=max(0, found.start - (pad if before >= 2 * pad else before // 2)),
+            end=min(num_samples, found.end + (pad if after >= 2 * pad else after // 2)),
+        )
+    return padded
+
+
+def _milliseconds(sample: int) -> int:
+    return round(sample * 1000 / SAMPLE_RATE_HZ)

@@ -4,6 +4,7 @@ What separates speakers is the hard part of emotion from sound. The network take
 utterance and moves its inputs by them: the more has been heard, the further (:meth:`Standardise.adapt`).
 """
 
+import io
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,3 +74,32 @@ class Conversation:
             statistics = earlier + statistics
         self.heard[channel] = statistics
         return statistics
+
+    def to_bytes(self) -> bytes:
+        """Write down what was heard, to the bit."""
+        file = io.BytesIO()
+        arrays = {
+            f"{channel} {kind} {name}": value
+            for channel, statistics in self.heard.items()
+            for kind, moments in (("mel", statistics.mel), ("states", statistics.states))
+            for name, value in (("count", moments.count), ("total", moments.total), ("squares", moments.squares))
+        }
+        np.savez(file, allow_pickle=False, **arrays)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, written: bytes) -> "Conversation":
+        """Go on from what :meth:`to_bytes` has written."""
+        with np.load(io.BytesIO(written), allow_pickle=False) as arrays:
+
+            def moments(channel: str, kind: str) -> Moments:
+                count, total, squares = (arrays[f"{channel} {kind} {name}"] for name in ("count", "total", "squares"))
+                return Moments(count=int(count), total=total, squares=squares)
+
+            channels = sorted({name.split()[0] for name in arrays.files})
+            return cls(
+                heard={
+                    int(channel): SpeakerStatistics(mel=moments(channel, "mel"), states=moments(channel, "states"))
+                    for channel in channels
+                }
+            )

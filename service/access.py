@@ -51,14 +51,28 @@ class Access:
             TooManyAtOnce: the key has as many requests under way as it may.
             RateLimited: the key has asked as often as it may within a minute.
         """
-        shown = header or (bearer.credentials if bearer else "")
-        if not shown:
-            raise Unauthorized(f"send an API key as {HEADER} or as Authorization: Bearer")
-        key = self._keyring.find(shown)
+        key = self._known(header or (bearer.credentials if bearer else ""))
         exchange_of(request).key_name = key.name
         with self._place(key):
             self._count(key)
             yield
+
+    @contextmanager
+    def entered(self, shown: str) -> Iterator[str]:
+        """Surround a WebSocket, which holds a place of its key as long as it is open; yields the key's name.
+
+        Raises:
+            Unauthorized, TooManyAtOnce, RateLimited: as :meth:`guard`.
+        """
+        key = self._known(shown)
+        with self._place(key):
+            self._count(key)
+            yield key.name
+
+    def _known(self, shown: str) -> ApiKey:
+        if not shown:
+            raise Unauthorized(f"send an API key as {HEADER} or as Authorization: Bearer")
+        return self._keyring.find(shown)
 
     @contextmanager
     def _place(self, key: ApiKey) -> Iterator[None]:

@@ -15,12 +15,16 @@ from model.recognizer import EmotionRecognizer
 from service.access import ACCESS_ERRORS, Access
 from service.exchange import HEADER, QUIET_ROUTES, ExchangeMiddleware, answer_problem
 from service.headers import HeadersMiddleware
+from service.job_routes import job_router
 from service.keys import Keyring
 from service.lifecycle import Service
+from service.pages import add_pages
 from service.problems import ProblemResponse
 from service.routes import keyed_router, router
 from service.schemas import SCHEMA_VERSION
 from service.settings import Settings
+from service.stream import keyed_router as keyed_stream_router
+from service.stream import router as stream_router
 from service.traces import telemetry
 
 
@@ -29,6 +33,7 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
 
     Raises:
         KeysInvalid: there is to be a file of API keys, and it cannot be used.
+        AlertRulesInvalid: there is to be a file of alert rules, and it cannot be used.
     """
     service = Service(settings, recognizer=recognizer)
 
@@ -49,12 +54,18 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
     _add_middleware(app, service)
     answer_with_problems(app)
     app.include_router(router)
+    app.include_router(stream_router)
+    app.state.access = None
     if settings.api_keys_file:
         access = Access(Keyring(Path(settings.api_keys_file)))
         guard = Depends(access.guard, scope="function")
-        app.include_router(keyed_router, dependencies=[guard], responses=ACCESS_ERRORS)
+        app.state.access = access
+        for keyed in (keyed_router, job_router, keyed_stream_router):
+            app.include_router(keyed, dependencies=[guard], responses=ACCESS_ERRORS)
     else:
-        app.include_router(keyed_router)
+        for keyed in (keyed_router, job_router, keyed_stream_router):
+            app.include_router(keyed)
+    add_pages(app)
     return app
 
 
@@ -71,10 +82,10 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=service.settings.origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=("GET", "POST", "DELETE"),
             # No cookie lets anybody in, so a page gains nothing by a header that it may send.
             allow_headers=("*",),
-            expose_headers=(HEADER, "Retry-After"),
+            expose_headers=(HEADER, "Retry-After", "Location"),
         )
     app.add_middleware(HeadersMiddleware)
 

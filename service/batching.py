@@ -115,11 +115,11 @@ class Batcher(Generic[Item, Result]):
         entries = [
             Entry[Item, Result](
                 item=item,
-                key=self._key(item),
+                key=(budget.yields_seconds, self._key(item)),
                 budget=budget,
                 future=loop.create_future(),
                 queued=now,
-                due=now + place * pace,
+                due=now + budget.yields_seconds + place * pace,
             )
             for place, item in enumerate(items)
         ]
@@ -152,8 +152,9 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             if self._is_closing:
                 raise _closing()
-            pace, depth = self._item_seconds, len(self._line) + len(entries)
-            if depth > self._max_queue:
+            pace, depth = self._item_seconds, self._line.num_pressing + len(entries)
+            # Who yields is bounded by whoever submits: it neither waits for a place nor takes one.
+            if depth > self._max_queue and not entries[-1].yields:
                 message = f"the queue before stage {self.name} is full"
                 raise Overloaded(message, value=depth, limit=self._max_queue, retry_after_seconds=pace * depth)
             # Of others alone: before an empty queue nobody is refused, or one slow batch would be believed for ever.
@@ -208,17 +209,20 @@ class Batcher(Generic[Item, Result]):
     def _take(self) -> list[Entry[Item, Result]] | None:
         """Wait for work: the item due first and others of its key; None when closed."""
         with self._changed:
-            while not self._line or self._drop_expired():
+            while self._drop_expired() or not (alike := self._line.first_of_a_kind(may_yield=self._may_yield())):
                 if self._is_closing and not self._line:
                     return None
-                if not self._line:
-                    self._changed.wait()
-            alike = self._line.first_of_a_kind()
-            free_workers = len(self._threads) - len(self._running)
+                self._changed.wait()
+            free_workers = 1 if alike[0].yields else len(self._threads) - len(self._running)
             batch = alike[: min(self._max_batch_size, math.ceil(len(alike) / free_workers))]
             self._line.remove(batch)
             self._running[threading.get_ident()] = (time.monotonic(), batch)
             return batch
+
+    def _may_yield(self) -> bool:
+        """Whether a worker may take what yields: of several, one is kept free for whoever does not."""
+        yielding = sum(batch[0].yields for _, batch in self._running.values())
+        return self._is_closing or yielding < max(1, len(self._threads) - 1)
 
     def _drop_expired(self) -> bool:
         """Answer entries whose caller is gone or late; whether that emptied the queue."""

@@ -40,8 +40,10 @@ def seconds_asked(milliseconds: str | None, *, limit_seconds: float) -> float:
 class Budget:
     """A request's deadline and cancellation flag, shared by everything that works for it; safe across threads."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, yields_seconds: float = 0.0) -> None:
+        """yields_seconds: before whoever comes so much later, too, this one lets others go; zero before nobody."""
         self.seconds = seconds
+        self.yields_seconds = yields_seconds
         self._deadline = time.monotonic() + seconds
         self._is_cancelled = False
 

@@ -44,4 +44,6 @@ def _let_readers_and_a_writer_work_together(connection: Any, _: object) -> None:
     # With a write-ahead log this loses nothing when the process is killed.
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    # What is deleted is overwritten: transcripts would stay readable in the file.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()

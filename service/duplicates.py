@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -29,51 +29,53 @@ class Duplicates(Generic[Answer]):
 
     def __init__(self, *, on_joined: Callable[[], None] = lambda: None) -> None:
         """on_joined is called whenever a caller needs no work of its own."""
-        self._flights: dict[bytes, _Flight[Answer]] = {}
+        self._flights: dict[Hashable, _Flight[Answer]] = {}
         self._on_joined = on_joined
 
-    async def once(self, upload: bytes, work: Work[Answer], *, budget: Budget) -> Answer:
+    async def once(self, upload: bytes, work: Work[Answer], *, budget: Budget, variant: Hashable = None) -> Answer:
         """Return what ``work`` gives for ``upload``, begun by this caller or by another who still waits.
+
+        variant: what else the work depends on; only callers with the same join.
 
         It goes on while anybody waits. Where it ended because the time of who began it was up, a caller who has time
         left begins it anew; whatever else it raises is raised for everybody.
         """
-        digest = await _digest(upload)
+        wanted = (await _digest(upload), variant)
         while True:
-            flight = self._flights.get(digest)
+            flight = self._flights.get(wanted)
             began = flight is None
             if flight is None:
-                flight = self._begin(digest, upload, work, budget)
+                flight = self._begin(wanted, upload, work, budget)
             else:
                 self._on_joined()
             try:
-                return await self._wait(digest, flight)
+                return await self._wait(wanted, flight)
             except (Cancelled, DeadlineExceeded):
                 if began:
                     raise
                 budget.check()
 
-    def _begin(self, digest: bytes, upload: bytes, work: Work[Answer], budget: Budget) -> _Flight[Answer]:
+    def _begin(self, wanted: Hashable, upload: bytes, work: Work[Answer], budget: Budget) -> _Flight[Answer]:
         own = budget.forked()
         task: asyncio.Task[Answer] = asyncio.ensure_future(_awaited(work(upload, own)))
-        flight = self._flights[digest] = _Flight(task=task, budget=own)
-        task.add_done_callback(lambda _: self._forget(digest, flight))
+        flight = self._flights[wanted] = _Flight(task=task, budget=own)
+        task.add_done_callback(lambda _: self._forget(wanted, flight))
         return flight
 
-    async def _wait(self, digest: bytes, flight: _Flight[Answer]) -> Answer:
+    async def _wait(self, wanted: Hashable, flight: _Flight[Answer]) -> Answer:
         flight.callers += 1
         try:
             return await asyncio.shield(flight.task)
         finally:
             flight.callers -= 1
             if not flight.callers and not flight.task.done():
-                self._forget(digest, flight)
+                self._forget(wanted, flight)
                 flight.budget.cancel()
                 flight.task.cancel()
 
-    def _forget(self, digest: bytes, flight: _Flight[Answer]) -> None:
-        if self._flights.get(digest) is flight:
-            del self._flights[digest]
+    def _forget(self, wanted: Hashable, flight: _Flight[Answer]) -> None:
+        if self._flights.get(wanted) is flight:
+            del self._flights[wanted]
         if flight.task.done() and not flight.task.cancelled():
             flight.task.exception()  # asked for, so that nobody is told that nobody asked
 

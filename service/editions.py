@@ -15,6 +15,7 @@ from service.budget import Budget
 from service.decoding import Decoder
 from service.duplicates import Duplicates
 from service.metrics import Metrics
+from service.options import Options
 from service.pipeline import Pipeline
 from service.settings import Settings
 
@@ -65,12 +66,13 @@ class Edition:
             if not self._num_holders:
                 self._is_unused.set()
 
-    def judge(self, upload: bytes, budget: Budget) -> Coroutine[Any, Any, Recognition]:
+    def judge(self, upload: bytes, budget: Budget, options: Options = Options()) -> Coroutine[Any, Any, Recognition]:
         """Go the whole way for one recording, or join who brought the same; raises as the pipeline does."""
-        return self._duplicates.once(upload, self._recognize, budget=budget)
+        recognize = partial(self._recognize, options=options)
+        return self._duplicates.once(upload, recognize, budget=budget, variant=options)
 
-    async def _recognize(self, upload: bytes, budget: Budget) -> Recognition:
-        recognition = await self.pipeline.recognize(upload, budget)
+    async def _recognize(self, upload: bytes, budget: Budget, options: Options) -> Recognition:
+        recognition = await self.pipeline.recognize(upload, budget, options)
         if recognition.recording.duration_ms > _LONG_MS:
             await asyncio.to_thread(return_free_memory)
         return recognition
@@ -131,7 +133,7 @@ class Editions:
         return (*self._retiring, *([self.current] if self.current is not None else []))
 
     async def _retire(self, edition: Edition) -> None:
-        # It comes to an end: every request has a deadline.
+        # It comes to an end: every request has a deadline, and a job a longest recording.
         await edition.unused()
         await edition.close(drain_seconds=min(_ABANDONED_SECONDS, self._settings.drain_seconds))
         # A thread that is stuck keeps its version in sight, so that liveness turns red.

@@ -5,6 +5,8 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.pages import PARTS
+
 _EVERYWHERE: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -18,7 +20,7 @@ _PAGE: Final = (
     "font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; frame-ancestors 'none'"
 )
 _PAGES: Final = frozenset({"/docs", "/redoc"})
-_PARTS_OF_PAGES: Final = "/static-offline-docs/"
+_PARTS_OF_DOCS: Final = "/static-offline-docs/"
 
 
 class HeadersMiddleware:
@@ -44,7 +46,11 @@ class HeadersMiddleware:
 def secure(headers: MutableHeaders, *, path: str = "") -> None:
     """Add them to the headers of an answer."""
     headers.update(_EVERYWHERE)
-    headers["Content-Security-Policy"] = _PAGE if path in _PAGES else _NOTHING
-    if not path.startswith(_PARTS_OF_PAGES):
+    # The dashboard's page brings a policy of its own: each has another nonce.
+    headers.setdefault("Content-Security-Policy", _PAGE if path in _PAGES else _NOTHING)
+    if path.startswith(PARTS):
+        # Asked for again, by its ETag: a page of one version never runs parts of another.
+        headers["Cache-Control"] = "no-cache"
+    elif not path.startswith(_PARTS_OF_DOCS):
         # An answer carries what was said: no cache on the way keeps it.
         headers["Cache-Control"] = "no-store"

@@ -11,14 +11,21 @@ from typing import Literal
 from model.errors import NotReady, Overloaded, ReloadUnderWay, VcemoError
 from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
+from service.alerting import Alerting
 from service.decoding import Decoder
 from service.editions import Edition, Editions
+from service.jobs import Jobs
+from service.live_call import CallHooks
+from service.live_calls import LiveCalls
 from service.loading import load_other, load_recognizer
 from service.logs import stack_of
 from service.metrics import Metrics
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_DELIVERY_SECONDS = 5.0
+"""For webhooks that are under way when the service ends."""
 
 State = Literal["loading", "ready", "draining", "failed"]
 
@@ -38,10 +45,20 @@ class Service:
     """What is served and whether it may be used; everything else hangs off the application's state."""
 
     def __init__(self, settings: Settings, *, recognizer: EmotionRecognizer | None = None) -> None:
+        """Read the rules of alerts, and load nothing yet.
+
+        Raises:
+            AlertRulesInvalid: there are to be rules, and their file cannot be used.
+        """
         self.settings = settings
         self.metrics = Metrics()
         self._threads = settings.threads or usable_processors()
         self.editions = Editions(settings=settings, threads=self._threads, metrics=self.metrics)
+        self.alerting = Alerting(settings, metrics=self.metrics)
+        self.jobs = Jobs(settings, edition=self.require_loaded, metrics=self.metrics, alerting=self.alerting)
+        hooks = CallHooks(on_alert=self.alerting.tell, on_label=self.metrics.live_utterance_judged)
+        self.calls = LiveCalls(settings, editions=self.editions, rules=self.alerting.rules, hooks=hooks)
+        self.metrics.watch_live_calls(lambda: self.calls.num_running)
         self._given = recognizer
         self._decoder: Decoder | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -81,6 +98,9 @@ class Service:
             if task is not None:
                 task.cancel()
         self._is_draining = True
+        await self.calls.close()
+        await self.alerting.close(seconds=min(_DELIVERY_SECONDS, self.settings.drain_seconds))
+        await self.jobs.stop()
         # uvicorn has already waited for the requests; only batches whose callers are gone remain.
         await self.editions.close(drain_seconds=min(5.0, self.settings.drain_seconds))
         if self._decoder is not None:
@@ -192,6 +212,8 @@ class Service:
             )
         await asyncio.to_thread(self._decoder.warm_up)
         self.editions.serve(recognizer, decoder=self._decoder)
+        await self.calls.restore()
+        self.jobs.start()
         logger.info("ready", extra={"facts": {"bundle": recognizer.bundle.facts.name, "threads": self._threads}})
 
     async def _reload(self, asked: str) -> Reloaded:

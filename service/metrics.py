@@ -6,9 +6,10 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from model.bundle import BundleFacts
-from model.recognizer import Recognition
+from model.recognizer import JudgedUtterance, Recognition
 from model.speech import SpeechConfig
 from service.batching import BatchFacts
+from service.schemas import Alert
 
 _REQUEST_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
 _STAGE_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -53,7 +54,14 @@ class Metrics:
         self._tokens = self._counter("asr_tokens", "Tokens that recognition wrote")
         about = "Seconds that Whisper's encoder was given: speech, its padding and the tail behind it"
         self._encoded_seconds = self._counter("asr_encoded_seconds", about)
+        self.jobs = self._counter("jobs", "Jobs that have ended by what came of them", "code")
         self.reloads = self._counter("reloads", "Reloads of the bundle by what came of them", "code")
+        self._streams = self._counter("streams", "Connections of live calls that ended, by what ended them", "code")
+        about = "From the moment that an utterance's end is certain (two seconds of silence) to its label"
+        self._live_label_seconds = self._histogram("live_label_seconds", about, _STAGE_SECONDS)
+        self._live_calls = self._gauge("live_calls", "Live calls, those included that wait for their client")
+        self._alerts = self._counter("alerts", "Alerts raised", "rule", "severity")
+        self._webhooks = self._counter("webhooks", "Alerts sent to a webhook, by what came of it", "outcome")
         facts = ("name", "version", "asr", "git_commit")
         self._bundle = self._gauge("bundle_info", "The bundle that is served", *facts)
 
@@ -87,6 +95,27 @@ class Metrics:
     def connection_cut(self, reason: str) -> None:
         """Count a connection that was ended."""
         self._connections_cut.labels(reason).inc()
+
+    def watch_live_calls(self, number: Callable[[], float]) -> None:
+        """Count the live calls whenever metrics are collected."""
+        self._live_calls.set_function(number)
+
+    def stream_ended(self, code: str) -> None:
+        """Count a connection."""
+        self._streams.labels(code).inc()
+
+    def live_utterance_judged(self, judged: JudgedUtterance, seconds: float) -> None:
+        """Count an utterance of a live call, and how long its label took."""
+        self._utterances.labels(judged.transcript.status).inc()
+        self._live_label_seconds.observe(seconds)
+
+    def alert_raised(self, alert: Alert) -> None:
+        """Count an alert; rules are the operator's own, so there are few."""
+        self._alerts.labels(alert.rule, alert.severity).inc()
+
+    def webhook_ended(self, outcome: str) -> None:
+        """Count a delivery."""
+        self._webhooks.labels(outcome).inc()
 
     def decode_worker_lost(self, reason: str) -> None:
         """Count a decode worker that is no more; called from worker threads."""

@@ -16,20 +16,30 @@ from model.errors import (
     AudioTooLong,
     BundleOutside,
     BundleRefused,
+    CallTooLong,
     Cancelled,
+    ClientTooSlow,
     CorruptAudio,
     DeadlineExceeded,
     DecoderCrashed,
     DecodeTooLarge,
     DecodeTooSlow,
+    InvalidOption,
     InvalidRequestTimeout,
     InvalidUpload,
+    JobInterrupted,
+    JobNotDone,
+    JobUnknown,
     NoRoom,
     NotReady,
+    OriginRefused,
     Overloaded,
     RateLimited,
     ReloadUnderWay,
     RequestTooSlow,
+    SessionTaken,
+    SessionUnknown,
+    StreamInvalid,
     TooManyAtOnce,
     TooManyUtterances,
     Unauthorized,
@@ -44,13 +54,23 @@ INTERNAL: Final = "internal_error"
 _KINDS: Final[Mapping[type[VcemoError], tuple[int, str]]] = {
     InvalidUpload: (400, "The request holds no single recording"),
     InvalidRequestTimeout: (400, "The request's own deadline is not valid"),
+    InvalidOption: (400, "An option of the request is not valid"),
+    StreamInvalid: (400, "The stream is not as the protocol has it"),
     AdminKeyInvalid: (401, "The key is not valid"),
     Unauthorized: (401, "An API key is needed"),
     BundleOutside: (403, "The bundle is not where bundles are loaded from"),
     RequestTooSlow: (408, "The request did not arrive in time"),
+    OriginRefused: (403, "The page may not ask from a browser"),
+    JobUnknown: (404, "There is no such job"),
+    SessionUnknown: (404, "The live call is not known"),
+    ClientTooSlow: (408, "The client does not read"),
     ReloadUnderWay: (409, "Another bundle is being loaded"),
+    JobNotDone: (409, "The job has no result"),
+    SessionTaken: (409, "Another connection went on with the live call"),
+    JobInterrupted: (422, "The job was interrupted too often"),
     UploadTooLarge: (413, "The upload is too large"),
     AudioTooLong: (413, "The recording is too long"),
+    CallTooLong: (413, "The live call is too long"),
     TooManyUtterances: (413, "The recording holds too many utterances"),
     UnsupportedAudio: (415, "The format is not supported"),
     CorruptAudio: (422, "The recording cannot be decoded"),
@@ -78,6 +98,11 @@ _RETRY_AFTER_SECONDS: Final[Mapping[type[VcemoError], int]] = {
     NoRoom: 5,
 }
 """At least; a queue that is longer says so, and a key's rate."""
+CLOSE_RESTART: Final = 1012
+"""Of a WebSocket: the service goes, connect again."""
+CLOSE_DONE: Final = 1000
+_CLOSE_BASE: Final = 4000
+
 _CHALLENGE: Final = 'Bearer realm="vcemo"'
 
 
@@ -117,6 +142,11 @@ def problem_of(error: BaseException, *, request_id: str) -> Problem:
         return _problem(status, title, INTERNAL, "an unexpected error; it was logged", request_id)
     problem = _problem(status, title, error.code, error.message, request_id)
     return problem.model_copy(update={"value": _plain(error.value), "limit": _plain(error.limit)})
+
+
+def close_code_of(problem: Problem) -> int:
+    """Return the code that a WebSocket is closed with for a problem: 4000 and its HTTP status."""
+    return _CLOSE_BASE + problem.status
 
 
 def problem_response(error: BaseException, *, request_id: str) -> "ProblemResponse":

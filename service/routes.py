@@ -15,6 +15,7 @@ from model.errors import (
     DecoderCrashed,
     DecodeTooLarge,
     DecodeTooSlow,
+    InvalidOption,
     InvalidRequestTimeout,
     InvalidUpload,
     NotReady,
@@ -26,12 +27,14 @@ from model.errors import (
     UnsupportedSampleRate,
     UploadTooLarge,
 )
+from service.answers import answer_of
 from service.budget import TIMEOUT_HEADER, Budget, seconds_asked
 from service.examples import PREDICT_ANSWER
 from service.exchange import exchange_of
 from service.lifecycle import Service
+from service.options import DESCRIBED, options_of
 from service.problems import documented
-from service.schemas import PredictAnswer, answer_of
+from service.schemas import PredictAnswer
 from service.uploads import FILE_FIELD, read_upload
 
 router = APIRouter()
@@ -44,6 +47,7 @@ _PREDICT_ERRORS: Final = documented(
     InvalidRequestTimeout(
         f"{TIMEOUT_HEADER} takes a whole number of milliseconds above zero", value="soon", limit=60_000
     ),
+    InvalidOption("adapt takes true or false", value="maybe"),
     UploadTooLarge("the request body has more than 26214400 bytes", value=31457280, limit=26214400),
     AudioTooLong("the recording lasts more than 600 s", value=614.4, limit=600.0),
     TooManyUtterances("the recording holds 231 utterances; at most 200 are accepted", value=231, limit=200),
@@ -61,17 +65,8 @@ _PREDICT_ERRORS: Final = documented(
 )
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-_PREDICT_REQUEST: Final = {
-    "parameters": [
-        {
-            "name": TIMEOUT_HEADER,
-            "in": "header",
-            "required": False,
-            "schema": {"type": "integer", "minimum": 1},
-            "description": "How long the caller waits, in milliseconds; the service's own limit where that is shorter, "
-            "or where nothing is said. Nothing is begun for a request whose time is up.",
-        }
-    ],
+UPLOAD_REQUEST: Final[dict[str, Any]] = {
+    "parameters": [{"name": name, "in": "query", "required": False, **told} for name, told in DESCRIBED.items()],
     "requestBody": {
         "required": True,
         "content": {
@@ -79,7 +74,10 @@ _PREDICT_REQUEST: Final = {
                 "schema": {
                     "type": "object",
                     "required": [FILE_FIELD],
-                    "properties": {FILE_FIELD: {"type": "string", "format": "binary"}},
+                    "properties": {
+                        FILE_FIELD: {"type": "string", "format": "binary"},
+                        **{name: told["schema"] for name, told in DESCRIBED.items()},
+                    },
                 }
             },
             "audio/*": _BINARY,
@@ -87,6 +85,17 @@ _PREDICT_REQUEST: Final = {
         },
     },
 }
+"""A recording and its options, for OpenAPI."""
+
+_TIMEOUT_PARAMETER: Final = {
+    "name": TIMEOUT_HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "integer", "minimum": 1},
+    "description": "How long the caller waits, in milliseconds; the service's own limit where that is shorter, "
+    "or where nothing is said. Nothing is begun for a request whose time is up.",
+}
+_PREDICT_REQUEST: Final = UPLOAD_REQUEST | {"parameters": [_TIMEOUT_PARAMETER, *UPLOAD_REQUEST["parameters"]]}
 
 
 class Health(BaseModel):
@@ -113,7 +122,8 @@ class ModelAnswer(BaseModel):
     assets: Mapping[str, Mapping[str, str]]
 
 
-def _service_of(request: Request) -> Service:
+def service_of(request: Request) -> Service:
+    """Return the service that a request was sent to."""
     service: Service = request.app.state.service
     return service
 
@@ -127,14 +137,16 @@ def _service_of(request: Request) -> Service:
 )
 async def predict(request: Request) -> Response:
     """Send a recording as the form part `file` or as the raw body; WAV, FLAC, Ogg, MP3, AAC, MP4, WebM and others."""
-    service, exchange = _service_of(request), exchange_of(request)
+    service, exchange = service_of(request), exchange_of(request)
     settings = service.settings
     seconds = seconds_asked(request.headers.get(TIMEOUT_HEADER), limit_seconds=settings.request_timeout_seconds)
     with service.admitted() as edition:
         budget = Budget(seconds)
+        options_of(settings, request.query_params)  # refused before anything is sent
         upload = await budget.bound(read_upload(request, max_bytes=settings.max_upload_bytes))
-        exchange.facts["upload_bytes"] = len(upload)
-        work = edition.judge(upload, budget)
+        exchange.facts["upload_bytes"] = len(upload.recording)
+        options = options_of(settings, request.query_params, upload.fields)
+        work = edition.judge(upload.recording, budget, options)
         del upload  # the pipeline lets go of it once it is decoded
         recognition = await budget.bound_while(_disconnected(request), work)
     service.metrics.recording_answered(recognition, speech=edition.facts.features.speech)
@@ -142,9 +154,11 @@ async def predict(request: Request) -> Response:
         recognition,
         request_id=exchange.request_id,
         facts=edition.facts,
-        roles=settings.roles,
+        roles=options.roles,
+        rules=service.alerting.rules,
         redact_transcript=settings.redact_transcript,
     )
+    service.alerting.tell_all(answer.alerts, exchange.request_id)
     exchange.facts |= {
         "audio_ms": answer.audio.duration_ms,
         "utterances": len(answer.segments),
@@ -156,21 +170,21 @@ async def predict(request: Request) -> Response:
 @router.get("/health/startup", responses=documented(NotReady("the service is not ready: loading", value="loading")))
 async def startup(request: Request) -> Health:
     """Whether the first load is done; green from then on, also while the service drains."""
-    _service_of(request).require_loaded()
+    service_of(request).require_loaded()
     return Health(status="started")
 
 
 @router.get("/health/live", responses=documented(NotReady("stage asr is stuck", value=130, limit=120.0)))
 async def live(request: Request) -> Health:
     """Whether this process is worth keeping: the event loop answers and no worker is stuck."""
-    _service_of(request).require_alive()
+    service_of(request).require_alive()
     return Health(status="alive")
 
 
 @router.get("/health/ready", responses=documented(NotReady("the service is not ready: loading", value="loading")))
 async def ready(request: Request) -> Health:
     """Whether recordings are welcome: golden case matched, everything warm, no stage stuck, no shutdown begun."""
-    _service_of(request).require_ready()
+    service_of(request).require_ready()
     return Health(status="ready")
 
 
@@ -178,13 +192,13 @@ async def ready(request: Request) -> Health:
 async def metrics(request: Request) -> Response:
     """Everything that is counted, for Prometheus; in OpenMetrics, where asked for, with request ids as examples."""
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(_service_of(request).metrics.registry), media_type=media_type)
+    return Response(encode(service_of(request).metrics.registry), media_type=media_type)
 
 
 @keyed_router.get("/v1/model", responses=documented(NotReady("the service is not ready: loading", value="loading")))
 async def model_facts(request: Request) -> ModelAnswer:
     """What is served: the bundle's facts, measured quality, corpora with their licences, and checksums."""
-    bundle = _service_of(request).require_loaded().recognizer.bundle
+    bundle = service_of(request).require_loaded().recognizer.bundle
     facts = bundle.facts
     return ModelAnswer(
         name=facts.name,

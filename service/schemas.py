@@ -1,13 +1,9 @@
 """The answer as JSON; fields are only ever added within a schema version."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self, cast
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from model.bundle import BundleFacts
-from model.labels import sentiment
-from model.recognizer import JudgedUtterance, Recognition
 
 SCHEMA_VERSION: Final = "1"
 
@@ -16,8 +12,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[int, Field(ge=0)]
 TranscriptState = Literal["ok", "no_speech", "low_confidence"]
 
-_DECIMALS: Final = 6
-"""Six rounded probabilities still add up to 1 within 3e-4."""
+SentimentScore = Annotated[float, Field(ge=-1, le=1)]
+"""Expected valence, from -1 (negative) to 1 (positive)."""
 
 
 class _Part(BaseModel):
@@ -37,7 +33,7 @@ class Sentiment(_Part):
     """The emotions folded into one axis."""
 
     label: Literal["negative", "neutral", "positive"]
-    score: Annotated[float, Field(ge=-1, le=1)]
+    score: SentimentScore
     """Expected valence, from -1 (negative) to 1 (positive)."""
 
 
@@ -67,17 +63,90 @@ class AudioAnswer(_Part):
 class Segment(_Part):
     """One utterance of one channel."""
 
+    id: str
+    """Names the segment within its recording: its channel and where it begins, as in 0-1230."""
     start_ms: Milliseconds
+    """When somebody begins to speak."""
     end_ms: Milliseconds
     channel: int
     """Counted from zero."""
     role: str | None
     """Who speaks on this channel, where the service was told and the recording has several."""
     text: str | None
+    status: TranscriptState
+    judged: bool
+    """False where the emotion of this role must not be inferred: it was written down for the timeline, no more."""
     emotion: Emotion | None
-    """Null where the recogniser heard no speech."""
+    """Null where the recogniser heard no speech, or was not to judge it."""
     confidence: Share | None
     probabilities: dict[Emotion, Share] | None
+    sentiment: Sentiment | None
+
+
+class Moment(_Part):
+    """A segment that stands out."""
+
+    segment_id: str
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+    emotion: Emotion
+    confidence: Share
+
+
+class RoleSummary(_Part):
+    """One side of a call. What says how somebody feels is null, or empty, where nothing was judged."""
+
+    channel: int
+    role: str | None
+    judged: bool
+    utterances: int
+    talk_ms: Milliseconds
+    talk_share: Share
+    """Of all that is talked, by everybody."""
+    emotions: dict[Emotion, Share] | None
+    """Mean probabilities, weighted by the time talked; they add up to 1."""
+    sentiment: Sentiment | None
+    """Of these."""
+    sentiment_by_quarter: Annotated[list[SentimentScore | None], Field(min_length=4, max_length=4)] | None
+    """Score in each quarter of the recording; null in those in which this side says nothing."""
+    shift: Annotated[float, Field(ge=-2, le=2)] | None
+    """Score of the last quarter with speech less that of the first; null where only one has any."""
+    strongest: Annotated[list[Moment], Field(max_length=3)]
+    """The surest segments that are not neutral, the surest first."""
+    interruptions: list[Milliseconds]
+    """When this side begins while another has been speaking for more than half a second and goes on."""
+    longest_turn_ms: Milliseconds
+    """Longest time talked before another side begins."""
+
+
+class CallSummary(_Part):
+    """A recording as a conversation, on one timeline."""
+
+    duration_ms: Milliseconds
+    speech_ms: Milliseconds
+    """In which anybody speaks."""
+    silence_ms: Milliseconds
+    """In which nobody does."""
+    overlap_ms: Milliseconds
+    """In which two or more do."""
+    roles: list[RoleSummary]
+    """One a channel, in order."""
+
+
+class Alert(_Part):
+    """A rule has found what it looks for."""
+
+    id: str
+    """Names the alert within its recording: its rule and the utterance that completed it."""
+    rule: str
+    severity: Literal["info", "warning", "critical"]
+    role: str | None
+    channel: int
+    at_ms: Milliseconds
+    """End of the utterance that completed it."""
+    segment_ids: list[str]
+    """The utterances that count, in order."""
+    message: str
 
 
 class Timings(_Part):
@@ -106,7 +175,7 @@ class PredictAnswer(_Part):
     request_id: str
     model: ModelName
     emotion: Emotion | None
-    """The most probable emotion, weighted by the length of speech; null where nobody speaks."""
+    """The most probable emotion, weighted by the length of speech; null where nobody speaks that may be judged."""
     confidence: Share | None
     """Its calibrated probability."""
     probabilities: dict[Emotion, Share] | None
@@ -115,8 +184,13 @@ class PredictAnswer(_Part):
     transcript: TranscriptAnswer
     audio: AudioAnswer
     segments: list[Segment]
+    summary: CallSummary | None
+    """Each side, and how they take turns; null where nobody speaks."""
+    alerts: list[Alert]
+    """What the service's rules have found, in order of time; empty where it has none."""
     warnings: list[str]
-    """Codes such as clipped, truncated, identical_channels, no_speech, text_not_trusted, other_language, uncertain."""
+    """Codes such as clipped, truncated, identical_channels, no_speech, text_not_trusted, other_language, uncertain,
+    role_unknown (not judged, because it might be a role that must not be)."""
     timings_ms: Timings
 
 
@@ -126,102 +200,3 @@ def predict_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **PredictAnswer.model_json_schema(mode="serialization"),
     }
-
-
-def answer_of(
-    recognition: Recognition,
-    *,
-    request_id: str,
-    facts: BundleFacts,
-    roles: tuple[str, ...] = (),
-    redact_transcript: bool = False,
-) -> PredictAnswer:
-    """Turn a recognition into the answer.
-
-    roles: of the channels in order; given to segments only where the channels differ.
-    """
-    told_apart = roles if len(recognition.recording.samples) > 1 else ()
-    probabilities = _rounded(recognition.probabilities)
-    return PredictAnswer(
-        schema_version=SCHEMA_VERSION,
-        request_id=request_id,
-        model=ModelName(name=facts.name, version=facts.version, asr=facts.features.speech.asset),
-        emotion=_emotion(probabilities),
-        confidence=_round(recognition.confidence),
-        probabilities=probabilities,
-        sentiment=_sentiment(recognition.probabilities),
-        transcript=_transcript(recognition, redact_transcript=redact_transcript),
-        audio=_audio(recognition),
-        segments=[
-            _segment(one, labels=facts.labels, roles=told_apart, redact_transcript=redact_transcript)
-            for one in recognition.segments
-        ],
-        warnings=list(recognition.warnings),
-        timings_ms=Timings.of(recognition.timings_ms),
-    )
-
-
-def _transcript(recognition: Recognition, *, redact_transcript: bool) -> TranscriptAnswer:
-    return TranscriptAnswer(
-        text=None if redact_transcript else recognition.text,
-        language=recognition.language,
-        status=recognition.status,
-        avg_logprob=_round(recognition.avg_logprob),
-        no_speech_probability=_round(recognition.no_speech_probability),
-    )
-
-
-def _audio(recognition: Recognition) -> AudioAnswer:
-    recording = recognition.recording
-    return AudioAnswer(
-        duration_ms=recording.duration_ms,
-        sample_rate_hz=recording.source_sample_rate_hz,
-        channels=recording.source_channels,
-        speech_ms=recognition.speech_ms,
-        clipped=recording.clipped,
-    )
-
-
-def _segment(
-    judged: JudgedUtterance, *, labels: tuple[str, ...], roles: tuple[str, ...], redact_transcript: bool
-) -> Segment:
-    utterance = judged.utterance
-    probabilities = None
-    if judged.probabilities is not None:
-        probabilities = _rounded(dict(zip(labels, judged.probabilities.tolist(), strict=True)))
-    emotion = _emotion(probabilities)
-    return Segment(
-        start_ms=utterance.start_ms,
-        end_ms=utterance.end_ms,
-        channel=utterance.channel,
-        role=roles[utterance.channel] if utterance.channel < len(roles) else None,
-        text=None if redact_transcript else judged.transcript.text,
-        emotion=emotion,
-        confidence=probabilities[emotion] if probabilities and emotion else None,
-        probabilities=probabilities,
-    )
-
-
-def _sentiment(probabilities: Mapping[str, float] | None) -> Sentiment | None:
-    if probabilities is None:
-        return None
-    label, score = sentiment(probabilities)
-    return Sentiment.model_validate({"label": label, "score": round(score, _DECIMALS)})
-
-
-def _rounded(probabilities: Mapping[str, float] | None) -> dict[Emotion, float] | None:
-    if probabilities is None:
-        return None
-    # What a bundle may be labelled with is checked by pydantic, where the answer is built.
-    return {cast(Emotion, label): round(share, _DECIMALS) for label, share in probabilities.items()}
-
-
-def _emotion(probabilities: dict[Emotion, float] | None) -> Emotion | None:
-    if probabilities is None:
-        return None
-    emotion: Emotion = max(probabilities, key=probabilities.__getitem__)
-    return emotion
-
-
-def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, _DECIMALS)

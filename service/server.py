@@ -9,12 +9,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
 
-from model.errors import AssetError, KeysInvalid, VcemoError
+from model.errors import AlertRulesInvalid, AssetError, KeysInvalid, VcemoError
 from service.admin import create_admin_app
 from service.app import create_app
 from service.connections import bounded_protocol
@@ -24,6 +24,8 @@ from service.schemas import SCHEMA_VERSION
 from service.settings import Settings
 from service.traces import start_tracing
 
+_MAX_MESSAGE_BYTES: Final = 1 << 20
+"""Ten seconds of two channels at 16 kHz take 640 kB."""
 _LAST_REQUESTS_SECONDS: Final = 1.0
 """For a caller who has connected, or keeps a connection, and may be sending at this moment."""
 
@@ -33,7 +35,7 @@ def serve(settings: Settings) -> int:
     configure_logging(level=settings.log_level, style=settings.log_format)
     try:
         app = create_app(settings)
-    except KeysInvalid as error:
+    except (AlertRulesInvalid, KeysInvalid) as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 1
     service: Service = app.state.service
@@ -54,6 +56,18 @@ def serve(settings: Settings) -> int:
     return 1
 
 
+def websocket_options(settings: Settings) -> dict[str, Any]:
+    """Return how uvicorn serves WebSockets: no message is read before the last was taken; pings find the dead."""
+    return {
+        "ws": "websockets-sansio",
+        "ws_max_size": _MAX_MESSAGE_BYTES,
+        "ws_ping_interval": settings.heartbeat_seconds,
+        "ws_ping_timeout": settings.heartbeat_seconds,
+        # Sound hardly gets smaller, and what unpacks can be a bomb.
+        "ws_per_message_deflate": False,
+    }
+
+
 class Server(uvicorn.Server):
     """uvicorn that turns not ready before it stops listening, tells when it is ready, and ends when loading fails."""
 
@@ -68,6 +82,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 http=bounded_protocol(settings, on_cut=app.state.service.metrics.connection_cut),
                 timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+                **websocket_options(settings),
             )
         )
         self._settings = settings
@@ -87,6 +102,7 @@ class Server(uvicorn.Server):
         """
         if self._service.state in ("loading", "ready"):
             self._service.begin_drain()
+        self._service.calls.is_leaving.set()
         await self._stop_listening()
         deadline = time.monotonic() + _LAST_REQUESTS_SECONDS
         while self.server_state.connections and not self.force_exit and time.monotonic() < deadline:
@@ -144,7 +160,7 @@ class Server(uvicorn.Server):
             key = '-H "X-API-Key: YOURS" ' if self._settings.api_keys_file else ""
             with suppress(OSError):  # where it goes to may be full, which is no reason not to serve
                 print(
-                    f"\n  ready        {url}\n  try it       {url}/docs\n"
+                    f"\n  ready        {url}\n  try it       {url}/dashboard\n  reference    {url}/docs\n"
                     f"  or           curl {key}-F file=@recording.wav {url}/predict\n",
                     flush=True,
                 )

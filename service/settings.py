@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -9,16 +10,23 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.assets import default_cache
+from service.roles import Roles
 
 PREFIX: Final = "VCEMO_"
 
 _KNOWN_ELSEWHERE: Final = frozenset({"VCEMO_CACHE", "VCEMO_DATA"})
 """Variables of the project that other commands read."""
 _LEAST_KEY_BYTES: Final = 16
+ROLES_PATTERN: Final = r"[a-z][a-z0-9_-]{0,31}(,[a-z][a-z0-9_-]{0,31}){0,7}"
+"""Roles separated by commas, one a channel."""
 
 
 def _state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vcemo"
+
+
+def _default_database(given: Mapping[str, Any]) -> str:
+    return f"sqlite:///{given.get('state_folder') or _state_folder()}/vcemo.sqlite3"
 
 
 class Settings(BaseSettings):
@@ -74,6 +82,24 @@ class Settings(BaseSettings):
     max_connections: Annotated[int, Field(ge=8, le=65_536)] = 512
     """Most connections at once. For one more, that which has asked for nothing the longest is ended."""
 
+    max_live_calls: Annotated[int, Field(ge=0, le=1024)] = 16
+    """Most live calls at once, those included that wait for their client to come back; 0 has none."""
+    max_call_seconds: Annotated[float, Field(ge=1, le=86_400)] = 7200.0
+    """Longest live call, in seconds."""
+    resume_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """How long a live call waits for a client whose connection broke, in seconds; then it ends as if told to."""
+    ended_call_seconds: Annotated[float, Field(ge=0, le=86_400)] = 900.0
+    """How long a live call that has ended stays on the board, and can be asked for what was missed, in seconds."""
+    heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = 20.0
+    """A WebSocket is asked this often whether it is alive, and closed if it says nothing for as long; in seconds."""
+    slow_client_seconds: Annotated[float, Field(ge=0.1, le=300)] = 10.0
+    """A client that has not read what it was sent for so long is disconnected, in seconds."""
+    keep_live_calls: bool = True
+    """Keep what a live call needs to go on after a restart, below state_folder and in the database, while it lasts."""
+
+    alert_rules_file: str = ""
+    """TOML file of the rules that raise alerts, and of the webhooks that they are sent to; empty raises none."""
+
     api_keys_file: str = ""
     """TOML file of the API keys that may ask (`python -m service key NAME` makes one); empty asks nobody for a key."""
     cors_origins: Annotated[str, Field(pattern=r"^$|^\*$|^https?://[^\s,/]+(,https?://[^\s,/]+)*$")] = ""
@@ -84,8 +110,21 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """After that, longest time that requests in flight are given to finish, in seconds."""
 
-    database_url: str = Field(default_factory=lambda: f"sqlite:///{_state_folder()}/vcemo.sqlite3")
+    state_folder: Path = Field(default_factory=_state_folder)
+    """Folder of what has to outlive the process: the uploads of jobs that are not done, and the default database."""
+    database_url: str = Field(default_factory=_default_database)
     """Database, as SQLAlchemy writes it, of what has to outlive the process, such as jobs and feedback."""
+
+    max_job_upload_bytes: Annotated[int, Field(ge=1024, le=1 << 33)] = 256 * 1024 * 1024
+    """Largest request body of a job, in bytes; it is kept in the state folder until the job is done."""
+    max_job_seconds: Annotated[float, Field(ge=1, le=86_400)] = 7200.0
+    """Longest recording of a job, in seconds."""
+    max_waiting_jobs: Annotated[int, Field(ge=1, le=10_000)] = 32
+    """Most jobs that wait, uploading ones included; bounds the state folder. One more is refused."""
+    job_upload_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    """Longest time that the upload of a job may take, in seconds."""
+    job_expiry_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] = 86_400.0
+    """So long after its end a job and its result, transcript included, are kept, in seconds."""
 
     admin_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """Port to reload the bundle through; 0 has none. With it, SIGHUP reloads the configured bundle as well."""
@@ -104,8 +143,10 @@ class Settings(BaseSettings):
     """OpenTelemetry collector that spans are sent to, such as http://collector:4318/v1/traces; empty records none."""
     redact_transcript: bool = False
     """Answer with null in place of every transcript text."""
-    channel_roles: Annotated[str, Field(pattern=r"^$|^[a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*$")] = ""
-    """Who speaks on each channel of a recording with several, in order, such as "agent,customer"."""
+    channel_roles: Annotated[str, Field(pattern=f"^$|^{ROLES_PATTERN}$")] = ""
+    """Who speaks on each channel of a recording, in order, such as "agent,customer"; a request may say otherwise."""
+    unjudged_roles: Annotated[str, Field(pattern=f"^$|^{ROLES_PATTERN}$")] = ""
+    """Roles whose emotion must not be inferred, such as "agent": their speech is written down and never judged."""
 
     @model_validator(mode="before")
     @classmethod
@@ -161,7 +202,10 @@ class Settings(BaseSettings):
         """Each origin that is allowed, empty where none is."""
         return tuple(self.cors_origins.split(",")) if self.cors_origins else ()
 
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Role of each channel, empty where none are set."""
-        return tuple(self.channel_roles.split(",")) if self.channel_roles else ()
+    def roles(self, asked: str = "") -> Roles:
+        """Who speaks on each channel and may be judged. asked: the channels' roles as a request names them, if any."""
+        names = asked or self.channel_roles
+        return Roles(
+            names=tuple(names.split(",")) if names else (),
+            unjudged=frozenset(self.unjudged_roles.split(",")) if self.unjudged_roles else frozenset(),
+        )

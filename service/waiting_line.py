@@ -30,10 +30,16 @@ class Entry(Generic[Item, Result]):
 
     item: Item
     key: Hashable
+    """Of entries that may share a batch; those that yield and those that do not never have the same."""
     budget: Budget
     future: "asyncio.Future[Done[Result]]"
     queued: float
     due: float
+
+    @property
+    def yields(self) -> bool:
+        """Whether it lets others go before."""
+        return self.budget.yields_seconds > 0
 
     def settle(self, outcome: "Done[Result] | BaseException") -> None:
         """Tell the caller, from any thread."""
@@ -66,10 +72,15 @@ class WaitingLine(Generic[Item, Result]):
         """Return how many are due by then."""
         return bisect_right(self._entries, due, key=self._due)
 
-    def first_of_a_kind(self) -> list[Entry[Item, Result]]:
-        """Return the first entry and all that share its key, in order."""
-        key = self._entries[0].key
-        return [entry for entry in self._entries if entry.key == key]
+    @property
+    def num_pressing(self) -> int:
+        """Return how many do not yield."""
+        return sum(not entry.yields for entry in self._entries)
+
+    def first_of_a_kind(self, *, may_yield: bool = True) -> list[Entry[Item, Result]]:
+        """Return the first entry and all that share its key, in order. may_yield: whether it may be one that yields."""
+        first = next((entry for entry in self._entries if may_yield or not entry.yields), None)
+        return [entry for entry in self._entries if entry.key == first.key] if first is not None else []
 
     def remove(self, entries: Collection[Entry[Item, Result]]) -> None:
         """Let entries go; those that are not here are passed over."""

@@ -28,6 +28,7 @@ from model.recognizer import EmotionRecognizer
 from service.app import create_app
 from service.connections import bounded_protocol
 from service.lifecycle import Service
+from service.server import websocket_options
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -97,12 +98,18 @@ def samples_of(name: str) -> Samples:
 @contextmanager
 def serving(recognizer: EmotionRecognizer, **options: Any) -> Iterator[Running]:
     """Serve over HTTP in a thread of this process."""
-    settings = Settings(**options)
+    settings = Settings(**{"keep_live_calls": False, **options})
     app = create_app(settings, recognizer)
-    protocol = bounded_protocol(settings, on_cut=app.state.service.metrics.connection_cut)
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, http=protocol, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app,
+        port=0,
+        http=bounded_protocol(settings, on_cut=app.state.service.metrics.connection_cut),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        **websocket_options(settings),
     )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="server")
     thread.start()
     try:

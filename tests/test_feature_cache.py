@@ -9,8 +9,8 @@ from drawn_features import FEATURES, drawn_example, drawn_features, features_of_
 from model.acoustic import MelConfig
 from model.features import FeatureConfig, Features
 from model.lower_layers import LowerLayersConfig
-from model.segment import SegmentConfig
 from model.sentence import SentenceConfig
+from model.spans import SegmentConfig
 from model.speech import SpeechConfig
 from training.augmentation import Change
 from training.corpora.manifest import Clip

@@ -14,8 +14,8 @@ from model.features import FeatureConfig, FeatureExtractor, Features, collate
 from model.lower_layers import LowerLayers, LowerLayersConfig
 from model.network import VcemoNetwork
 from model.ngrams import NgramConfig, Ngrams, ngrams
-from model.segment import SegmentConfig
 from model.sentence import E5Encoder, SentenceConfig
+from model.spans import SegmentConfig
 from model.speaker import SpeakerStatistics
 from model.speech import SpeechConfig, Transcript, TranscriptStatus
 from model.words import WordConfig, WordVectors

@@ -24,7 +24,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("service", "model", "training")
 LOCKS = ("base", "dev", "gpu")
 EXTRAS = ("training", "dev")
-MAKE_TARGETS = {"help", "serve", "test", "check", "train-tiny", "bench", "assets", "lock", "audit", "sbom", "clean"}
+MAKE_TARGETS = {
+    "help",
+    "serve",
+    "test",
+    "check",
+    "train-tiny",
+    "bench",
+    "assets",
+    "lock",
+    "vendor",
+    "audit",
+    "sbom",
+} | {"clean"}
 TORCH_IS_ALLOWED_IN = {
     f"model/{room}.py" for room in ("network", "attention", "encoders", "text_branch", "sound_expert", "dropout")
 }
@@ -98,7 +110,7 @@ def test_the_wheel_holds_every_file_of_the_three_packages(wheel: Path) -> None:
         str(path.relative_to(ROOT))
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.suffix in {".py", ".toml"}
+        if path.suffix in {".py", ".toml", ".html", ".css", ".js", ".svg", ".LICENSE"}
     }
 
     held = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}

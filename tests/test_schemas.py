@@ -13,8 +13,10 @@ from model.labels import EMOTIONS
 from model.recognizer import EmotionRecognizer, JudgedUtterance
 from model.segment import Utterance
 from model.speech import Transcript
+from service.answers import answer_of
 from service.examples import PREDICT_ANSWER
-from service.schemas import Emotion, PredictAnswer, answer_of, predict_schema
+from service.roles import Roles
+from service.schemas import Emotion, PredictAnswer, predict_schema
 
 pytest_plugins = ("service_fixtures",)
 
@@ -56,7 +58,7 @@ def answer(
         recognition,
         request_id="one",
         facts=recognizer.bundle.facts,
-        roles=roles,
+        roles=Roles(names=roles),
         redact_transcript=redact_transcript,
     )
 

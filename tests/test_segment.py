@@ -8,7 +8,8 @@ import pytest
 
 from model.audio import Recording
 from model.errors import TooManyUtterances
-from model.segment import SegmentConfig, Utterance, find_utterances
+from model.segment import Utterance, find_utterances
+from model.spans import SegmentConfig
 
 Samples = npt.NDArray[np.float32]
 

@@ -37,7 +37,7 @@ def read(
 
     raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
     request = Request({"type": "http", "method": "POST", "path": "/predict", "headers": raw}, receive)
-    return asyncio.run(read_upload(request, max_bytes=max_bytes))
+    return asyncio.run(read_upload(request, max_bytes=max_bytes)).recording
 
 
 @pytest.mark.parametrize(
