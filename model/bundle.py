@@ -60,6 +60,12 @@ class BundleFacts:
     git_commit: str
     abstain_below: float = 0.0
 
+    @property
+    def features_digest(self) -> str:
+        """Name all that decides what the network sees: features of one digest may be mixed."""
+        document = {"features": self.features.to_json(), "assets": {name: dict(of) for name, of in self.assets.items()}}
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
     def to_json(self, *, files: Mapping[str, str]) -> dict[str, Any]:
         """Return the document that is written, sealing ``files`` (name -> sha256)."""
         return {

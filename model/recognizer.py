@@ -32,6 +32,8 @@ class JudgedUtterance:
     utterance: Utterance
     transcript: Transcript
     probabilities: Array | None
+    features: Features | None = None
+    """What the network saw of it, for as long as the answer is made."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from model.errors import VcemoError
 from model.recognizer import EmotionRecognizer
 from service.access import ACCESS_ERRORS, Access
 from service.exchange import HEADER, QUIET_ROUTES, ExchangeMiddleware, answer_problem
+from service.feedback_routes import router as feedback_router
 from service.headers import HeadersMiddleware
 from service.keys import Keyring
 from service.lifecycle import Service
@@ -49,12 +50,13 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
     _add_middleware(app, service)
     answer_with_problems(app)
     app.include_router(router)
-    if settings.api_keys_file:
-        access = Access(Keyring(Path(settings.api_keys_file)))
-        guard = Depends(access.guard, scope="function")
-        app.include_router(keyed_router, dependencies=[guard], responses=ACCESS_ERRORS)
-    else:
-        app.include_router(keyed_router)
+    access = Access(Keyring(Path(settings.api_keys_file))) if settings.api_keys_file else None
+    for keyed in (keyed_router, feedback_router):
+        if access is not None:
+            guard = Depends(access.guard, scope="function")
+            app.include_router(keyed, dependencies=[guard], responses=ACCESS_ERRORS)
+        else:
+            app.include_router(keyed)
     return app
 
 

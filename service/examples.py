@@ -29,6 +29,7 @@ PREDICT_ANSWER: Final[dict[str, Any]] = {
     "audio": {"duration_ms": 4180, "sample_rate_hz": 8000, "channels": 1, "speech_ms": 3720, "clipped": False},
     "segments": [
         {
+            "id": "0-212",
             "start_ms": 212,
             "end_ms": 3932,
             "channel": 0,

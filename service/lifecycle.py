@@ -13,6 +13,7 @@ from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
 from service.decoding import Decoder
 from service.editions import Edition, Editions
+from service.feedback import Feedback
 from service.loading import load_other, load_recognizer
 from service.logs import stack_of
 from service.metrics import Metrics
@@ -42,6 +43,7 @@ class Service:
         self.metrics = Metrics()
         self._threads = settings.threads or usable_processors()
         self.editions = Editions(settings=settings, threads=self._threads, metrics=self.metrics)
+        self.feedback = Feedback(settings)
         self._given = recognizer
         self._decoder: Decoder | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -85,6 +87,7 @@ class Service:
         await self.editions.close(drain_seconds=min(5.0, self.settings.drain_seconds))
         if self._decoder is not None:
             await asyncio.to_thread(self._decoder.close)
+        await asyncio.to_thread(self.feedback.close)
         logger.info("stopped")
 
     async def reload(self, asked: str = "") -> Reloaded:

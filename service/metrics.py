@@ -51,6 +51,7 @@ class Metrics:
         self._tokens = self._counter("asr_tokens", "Tokens that recognition wrote")
         about = "Seconds that Whisper's encoder was given: speech, its padding and the tail behind it"
         self._encoded_seconds = self._counter("asr_encoded_seconds", about)
+        self.corrections = self._counter("corrections", "Labels that people corrected")
         self.reloads = self._counter("reloads", "Reloads of the bundle by what came of them", "code")
         facts = ("name", "version", "asr", "git_commit")
         self._bundle = self._gauge("bundle_info", "The bundle that is served", *facts)

@@ -108,8 +108,14 @@ class Pipeline:
         with clock.stage("fusion", len(spoken)):
             rows = clock.values(await self._fusion.submit_many(features, budget=budget))
         probabilities = dict(zip(spoken, rows, strict=True))
+        seen = dict(zip(spoken, features, strict=True))
         judged = [
-            JudgedUtterance(utterance=one.utterance, transcript=one.transcript, probabilities=probabilities.get(index))
+            JudgedUtterance(
+                utterance=one.utterance,
+                transcript=one.transcript,
+                probabilities=probabilities.get(index),
+                features=seen.get(index),
+            )
             for index, one in enumerate(heard)
         ]
         return self._recognizer.summarise(recording, judged, timings_ms=clock.timings_ms())

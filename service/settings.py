@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     database_url: str = Field(default_factory=lambda: f"sqlite:///{_state_folder()}/vcemo.sqlite3")
     """Database, as SQLAlchemy writes it, of what has to outlive the process, such as jobs and feedback."""
 
+    feedback_memory_bytes: Annotated[int, Field(ge=0, le=1 << 34)] = 32 * 1024 * 1024
+    """Most memory for what the network saw of recent segments, which feedback may correct; 0 takes none, in bytes."""
+    feedback_audio: bool = False
+    """Keep the sound of corrected segments as well, in that memory and in the database."""
+
     admin_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """Port to reload the bundle through; 0 has none. With it, SIGHUP reloads the configured bundle as well."""
     admin_host: str = "127.0.0.1"
