@@ -12,7 +12,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +42,7 @@ class BundleFacts:
     """What ``bundle.json`` says.
 
     assets maps each pre-trained part to the sha256 of the files that the bundle was trained with.
+    reference is how the clips that the bundle was judged on look from outside: see :mod:`model.reference`.
     golden_audio maps each compute type that was checked to the probabilities of ``golden.wav``. abstain_below is the
     confidence that 70 % of the clips of speakers left out reached; an answer below it is marked as uncertain.
     """
@@ -59,6 +60,7 @@ class BundleFacts:
     created: str
     git_commit: str
     abstain_below: float = 0.0
+    reference: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def features_digest(self) -> str:
@@ -83,6 +85,7 @@ class BundleFacts:
             "corpora": [dict(corpus) for corpus in self.corpora],
             "created": self.created,
             "git_commit": self.git_commit,
+            "reference": dict(self.reference),
             "files": dict(files),
         }
 

@@ -3,21 +3,25 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from model.errors import NotReady, Overloaded, ReloadUnderWay, VcemoError
+from model.bundle import Bundle
+from model.errors import BundleError, BundleRefused, NotReady, Overloaded, ReloadUnderWay, VcemoError
 from model.processors import usable_processors
-from model.recognizer import EmotionRecognizer
+from model.recognizer import EmotionRecognizer, Recognition
 from service.decoding import Decoder
 from service.editions import Edition, Editions
 from service.feedback import Feedback
-from service.loading import load_other, load_recognizer
+from service.follower import Follower
+from service.loading import allowed_bundle, load_other, load_recognizer
 from service.logs import stack_of
 from service.metrics import Metrics
 from service.settings import Settings
+from service.shadow import Shadow
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +48,16 @@ class Service:
         self._threads = settings.threads or usable_processors()
         self.editions = Editions(settings=settings, threads=self._threads, metrics=self.metrics)
         self.feedback = Feedback(settings)
+        self._shadow: Shadow | None = None
+        self._follower: Follower | None = None
+        if settings.bundle_store:
+            self._follower = Follower(
+                settings,
+                serve=self.serve_folder,
+                shadow=self._have_candidate,
+                on_looked=lambda code: self.metrics.store_looks.labels(code).inc(),
+            )
+        self._following: asyncio.Task[None] | None = None
         self._given = recognizer
         self._decoder: Decoder | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -79,11 +93,13 @@ class Service:
 
     async def stop(self) -> None:
         """Finish or refuse what is left, and end the worker threads."""
-        for task in (self._loading, self._signalled):
+        for task in (self._loading, self._signalled, self._following):
             if task is not None:
                 task.cancel()
         self._is_draining = True
         # uvicorn has already waited for the requests; only batches whose callers are gone remain.
+        if self._shadow is not None:
+            await self._shadow.close()
         await self.editions.close(drain_seconds=min(5.0, self.settings.drain_seconds))
         if self._decoder is not None:
             await asyncio.to_thread(self._decoder.close)
@@ -102,9 +118,26 @@ class Service:
             BundleOutside: the path leaves that folder.
             BundleRefused: the bundle does not verify, lacks a part, or gives other files the version that is served.
         """
+        return await self._counted(lambda: allowed_bundle(self.settings.bundle, asked))
+
+    async def serve_folder(self, directory: Path) -> Reloaded:
+        """Serve the bundle of a folder that the operator's own store was pulled to; raises as :meth:`reload`."""
+        return await self._counted(lambda: directory)
+
+    async def answered(self, request_id: str, recognition: Recognition, *, edition: Edition) -> None:
+        """Count an answer, and keep of it what may be asked for later. request_id: or a live session's id."""
+        self.metrics.recording_answered(recognition, speech=edition.facts.features.speech)
+        edition.drift.observe(recognition)
+        if edition is self.editions.current:
+            self.metrics.drifted(edition.drift.divergences())
+        if self._shadow is not None:
+            self._shadow.offer(request_id, recognition)
+        await self.feedback.remember(request_id, recognition, facts=edition.facts)
+
+    async def _counted(self, find: Callable[[], Path]) -> Reloaded:
         code = "internal_error"
         try:
-            found = await self._reload(asked)
+            found = await self._reload(find)
             code = "ok" if found.has_changed else "unchanged"
         except VcemoError as error:
             code = error.code
@@ -177,17 +210,41 @@ class Service:
     async def _load(self) -> None:
         # First, for its processes start while the rest is loaded.
         self._decoder = Decoder.from_settings(self.settings, on_worker_lost=self.metrics.decode_worker_lost)
-        recognizer = self._given
-        if recognizer is None:
-            recognizer = await asyncio.to_thread(
-                load_recognizer, self.settings, self.settings.bundle, threads=self._threads
-            )
+        recognizer = self._given or await asyncio.to_thread(self._load_first)
         await asyncio.to_thread(self._decoder.warm_up)
         self.editions.serve(recognizer, decoder=self._decoder)
         self.metrics.ready.set(0 if self._is_draining else 1)
+        if self._follower is not None:
+            self._following = asyncio.create_task(self._follower.follow())
         logger.info("ready", extra={"facts": {"bundle": recognizer.bundle.facts.name, "threads": self._threads}})
 
-    async def _reload(self, asked: str) -> Reloaded:
+    def _load_first(self) -> EmotionRecognizer:
+        folder = self._follower.first() if self._follower is not None else None
+        if folder is not None:
+            try:
+                return load_recognizer(self.settings, folder, threads=self._threads)
+            except BundleError as error:
+                # What somebody promoted must not keep every new process from serving.
+                facts = {"code": error.code, "reason": error.message}
+                logger.error("the store's bundle was refused, the configured one is served", extra={"facts": facts})
+        return load_recognizer(self.settings, self.settings.bundle, threads=self._threads)
+
+    async def _have_candidate(self, candidate: Bundle | None) -> None:
+        before, self._shadow = self._shadow, None
+        if before is not None:
+            await before.close()
+        if candidate is None:
+            return
+        served = self.require_loaded().facts
+        # It is shown the features that were computed for the answer.
+        if (candidate.facts.features_digest, candidate.facts.labels) != (served.features_digest, served.labels):
+            raise BundleRefused("the candidate reads other features than the bundle that is served", value="features")
+        self._shadow = Shadow(
+            candidate, share=self.settings.candidate_share, on_compared=self.metrics.candidate_compared
+        )
+        logger.info("comparing a candidate", extra={"facts": {"version": candidate.facts.version}})
+
+    async def _reload(self, find: Callable[[], Path]) -> Reloaded:
         self.require_ready()
         if self._is_reloading:
             raise ReloadUnderWay("another bundle is being loaded; ask again when that has ended")
@@ -195,7 +252,7 @@ class Service:
         try:
             serving = self.require_loaded()
             found = await asyncio.to_thread(
-                load_other, self.settings, asked, threads=self._threads, serving=serving.recognizer
+                lambda: load_other(self.settings, find(), threads=self._threads, serving=serving.recognizer)
             )
             self.require_ready()  # a shutdown may have begun meanwhile
             if found is not None:

@@ -137,8 +137,7 @@ async def predict(request: Request) -> Response:
         work = edition.judge(upload, budget)
         del upload  # the pipeline lets go of it once it is decoded
         recognition = await budget.bound_while(_disconnected(request), work)
-    service.metrics.recording_answered(recognition, speech=edition.facts.features.speech)
-    await service.feedback.remember(exchange.request_id, recognition, facts=edition.facts)
+    await service.answered(exchange.request_id, recognition, edition=edition)
     answer = answer_of(
         recognition,
         request_id=exchange.request_id,

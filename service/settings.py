@@ -34,6 +34,15 @@ class Settings(BaseSettings):
     """Port to listen on; 0 takes any that is free."""
     bundle: Path = Path("artifacts/vcemo-whisper-zh")
     """Folder of the trained bundle."""
+    bundle_store: str = ""
+    """Folder or URL of a bundle store (`python -m model.bundles`), whose current version is served in place of the
+    bundle's folder, and followed; empty follows none."""
+    bundle_store_folder: Path = Field(default_factory=lambda: _state_folder() / "bundles")
+    """Folder that versions of the store are copied to."""
+    bundle_store_poll_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
+    """How often the store's pointer is looked at, in seconds."""
+    candidate_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of requests that the store's candidate, where there is one, judges as well, unheard, to be compared."""
     cache: Path = Field(default_factory=default_cache)
     """Folder of the pre-trained parts that `python -m model.assets fetch` fills."""
     device: Literal["cpu", "cuda"] = "cpu"
