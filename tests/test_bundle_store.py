@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
-from reload_fixtures import copied_bundle, with_a_byte_flipped, with_another_golden_case
-from service_fixtures import BUNDLE
+from reload_fixtures import with_a_byte_flipped, with_another_golden_case
+from small_bundle import small_bundle, under_version
 
 from model.bundle import FACTS_FILE, NETWORK_FILE, Bundle
 from model.bundle_store import BundleStore
@@ -44,8 +44,9 @@ def s3() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("versions")
+    small_bundle(folder / "drawn")
     for version in ("1.0.0", "2.0.0"):
-        copied_bundle(folder / version, version=version, created=f"2026-01-0{version[0]}")
+        under_version(folder / "drawn", folder / version, version, created=f"2026-01-0{version[0]}")
     return folder
 
 
@@ -110,18 +111,18 @@ def test_a_candidate_that_is_promoted_is_none_any_more(versions: Path, tmp_path:
 
 def test_a_version_is_never_replaced(store: BundleStore, versions: Path, tmp_path: Path) -> None:
     store.push(versions / "1.0.0")
-    other = copied_bundle(tmp_path / "other", version="1.0.0", created="later")
+    other = under_version(versions / "drawn", tmp_path / "other", "1.0.0", created="later")
     with pytest.raises(VersionTaken, match="another 1"):
         store.push(other)
 
 
-def test_only_what_proves_itself_is_pushed(tmp_path: Path) -> None:
+def test_only_what_proves_itself_is_pushed(versions: Path, tmp_path: Path) -> None:
     store = BundleStore(str(tmp_path / "store"))
-    torn = copied_bundle(tmp_path / "torn", version="3")
+    torn = under_version(versions / "drawn", tmp_path / "torn", "3")
     with_a_byte_flipped(torn, NETWORK_FILE)
     with pytest.raises(BundleChecksumMismatch):
         store.push(torn)
-    wrong = copied_bundle(tmp_path / "wrong", version="4")
+    wrong = under_version(versions / "drawn", tmp_path / "wrong", "4")
     with_another_golden_case(wrong)
     with pytest.raises(GoldenMismatch):
         store.push(wrong)
@@ -169,12 +170,12 @@ def test_a_version_that_is_a_path_is_refused(tmp_path: Path, version: str) -> No
         BundleStore(str(tmp_path)).promote(version)
 
 
-def test_a_store_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_reached_says_so(versions: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreUnreachable):
         BundleStore("carrier-pigeon://roof")
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnreachable):
-        BundleStore(str(tmp_path / "file" / "store")).push(BUNDLE)
+        BundleStore(str(tmp_path / "file" / "store")).push(versions / "1.0.0")
 
 
 def test_the_commands_push_list_promote_and_roll_back(

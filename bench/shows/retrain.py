@@ -40,7 +40,7 @@ _FIRST: Final = "1.0.0"
 
 
 def measure(workbench: Workbench) -> Report:
-    """Serve a bundle that knows one speaker; correct 200 answers about two others; retrain, twice badly and once well."""
+    """Serve a bundle that knows one speaker, correct 200 answers about two others, retrain badly, well, and again."""
     clips = workbench.clips("casia")
     parts = _Parts.of(clips)
     with tempfile.TemporaryDirectory(prefix="retrain-") as name:
@@ -97,7 +97,7 @@ def measure(workbench: Workbench) -> Report:
         ],
         settings={
             "served first": f"a network trained on {len(parts.known)} CASIA clips of {_KNOWN_SPEAKER} alone",
-            "corrected": f"{_CORRECTIONS} clips of the two other speakers, posted, and each given its label as feedback",
+            "corrected": f"{_CORRECTIONS} clips of the two other speakers, posted, each given its label as feedback",
             "judged on": f"{len(parts.tested)} clips of all three speakers, of sentences that nobody was trained on",
         },
         remarks=[worse.printed.strip(), better.printed.strip()],
