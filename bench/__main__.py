@@ -39,6 +39,8 @@ SHOWS: Final = {
     "long-recording": "ten minutes of speech in one upload: speed and memory",
     "start-up": "seconds from the command to ready, median of five",
     "life-cycle": "kill -TERM and other bundles under load, 20 times each: requests lost, errors (minutes)",
+    "retrain": "200 corrected labels to a promoted bundle under load, and a worse one refused (minutes)",
+    "archive": "900 recordings over two workers, one of them killed; then again (minutes)",
     "bombs": "hostile recordings over HTTP: how soon each is refused, and what they leave in memory",
     "soak": "memory, open files and threads over 5,000 requests (ten minutes)",
     "hostile": "ten thousand hostile requests among a thousand good ones: answers, memory, files, threads (minutes)",

@@ -12,7 +12,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +43,7 @@ class BundleFacts:
     """What ``bundle.json`` says.
 
     assets maps each pre-trained part to the sha256 of the files that the bundle was trained with.
+    reference is how the clips that the bundle was judged on look from outside: see :mod:`model.reference`.
     golden_audio maps each compute type that was checked to the probabilities of ``golden.wav``. abstain_below is the
     confidence that 70 % of the clips of speakers left out reached; an answer below it is marked as uncertain.
     """
@@ -60,6 +61,13 @@ class BundleFacts:
     created: str
     git_commit: str
     abstain_below: float = 0.0
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def features_digest(self) -> str:
+        """Name all that decides what the network sees: features of one digest may be mixed."""
+        document = {"features": self.features.to_json(), "assets": {name: dict(of) for name, of in self.assets.items()}}
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self, *, files: Mapping[str, str]) -> dict[str, Any]:
         """Return the document that :func:`write_facts` writes, sealing ``files`` (name -> sha256)."""
@@ -78,6 +86,7 @@ class BundleFacts:
             "corpora": [dict(corpus) for corpus in self.corpora],
             "created": self.created,
             "git_commit": self.git_commit,
+            "reference": dict(self.reference),
             "files": dict(files),
         }
 

@@ -54,6 +54,14 @@
     │   ├── BundleChecksumMismatch    a file is not the one the bundle was sealed with
     │   └── GoldenMismatch            the network does not reproduce its golden case
     ├── NoRoom                    a disk is full, where something has to be written
+    ├── StoreError                the place that bundles are kept in
+    │   ├── StoreUnreachable          it cannot be read or written
+    │   ├── VersionMissing            it has no such version
+    │   └── VersionTaken              it has that version, with other contents or as the one in use
+    ├── FeedbackError             a corrected label that is not kept
+    │   ├── SegmentUnknown            nothing is known of that segment, or no more
+    │   ├── LabelUnknown              not a label of the bundle that judged it
+    │   └── FeedbackNotKept           the database cannot be reached
     ├── KeysInvalid               the file of API keys cannot be used
     ├── AlertRulesInvalid         the file of alert rules cannot be used
     ├── ClientError               what our own client hears of a service
@@ -398,6 +406,54 @@ class NoRoom(VcemoError):
     """What has to be written finds no room: the disk is full, or a limit is reached."""
 
     code = "no_room"
+
+
+class StoreError(VcemoError):
+    """The place that bundles are kept in cannot do what is asked of it."""
+
+    code = "store_error"
+
+
+class StoreUnreachable(StoreError):
+    """The store cannot be read or written, or the library for its kind of address is not installed."""
+
+    code = "store_unreachable"
+
+
+class VersionMissing(StoreError):
+    """The store has no such version, or points to none."""
+
+    code = "version_missing"
+
+
+class VersionTaken(StoreError):
+    """The store has that version already, with other contents; or the pointer was moved by somebody else."""
+
+    code = "version_taken"
+
+
+class FeedbackError(VcemoError):
+    """A corrected label is not kept."""
+
+    code = "feedback_error"
+
+
+class SegmentUnknown(FeedbackError):
+    """Nothing is known of the segment: it was never judged here, or too long ago."""
+
+    code = "segment_unknown"
+
+
+class LabelUnknown(FeedbackError):
+    """The corrected label is none that the bundle tells apart."""
+
+    code = "label_unknown"
+
+
+class FeedbackNotKept(FeedbackError):
+    """The database that feedback is kept in cannot be reached."""
+
+    code = "feedback_not_kept"
 
 
 class KeysInvalid(VcemoError):

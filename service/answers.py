@@ -6,6 +6,7 @@ from typing import Final, cast
 from model.bundle import BundleFacts
 from model.labels import sentiment
 from model.recognizer import JudgedUtterance, Recognition
+from model.segment import Utterance
 from service.alerts import AlertRule, alerts_of
 from service.roles import Roles
 from service.schemas import (
@@ -77,7 +78,7 @@ def segment_of(
     probabilities = _rounded(named)
     emotion = _emotion(probabilities)
     return Segment(
-        id=f"{utterance.channel}-{utterance.start_ms}",
+        id=segment_id(utterance),
         start_ms=utterance.start_ms,
         end_ms=utterance.end_ms,
         channel=utterance.channel,
@@ -90,6 +91,11 @@ def segment_of(
         probabilities=probabilities,
         sentiment=sentiment_of(named),
     )
+
+
+def segment_id(utterance: Utterance) -> str:
+    """Name an utterance within its recording."""
+    return f"{utterance.channel}-{utterance.start_ms}"
 
 
 def sentiment_of(probabilities: Mapping[str, float] | None) -> Sentiment | None:

@@ -59,16 +59,14 @@ def _load_recognizer(
     return recognizer
 
 
-def load_other(settings: Settings, asked: str, *, threads: int, serving: EmotionRecognizer) -> EmotionRecognizer | None:
-    """Load the bundle that is asked for beside the one that is served; None where it is the same.
-
-    asked: a path below the configured bundle's folder, or empty for the configured bundle itself.
+def load_other(
+    settings: Settings, directory: Path, *, threads: int, serving: EmotionRecognizer
+) -> EmotionRecognizer | None:
+    """Load a bundle beside the one that is served; None where it is the same.
 
     Raises:
-        BundleOutside: the path leaves that folder.
         BundleRefused: it does not verify, lacks a part, or gives other files the version that is served.
     """
-    directory = allowed_bundle(settings.bundle, asked)
     try:
         if _is_served(directory, serving):
             return None

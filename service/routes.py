@@ -150,6 +150,7 @@ async def predict(request: Request) -> Response:
         del upload  # the pipeline lets go of it once it is decoded
         recognition = await budget.bound_while(_disconnected(request), work)
     service.metrics.recording_answered(recognition, speech=edition.facts.features.speech)
+    await service.aftermath.see(exchange.request_id, recognition.segments, edition=edition)
     answer = answer_of(
         recognition,
         request_id=exchange.request_id,

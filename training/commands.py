@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -16,8 +17,9 @@ from model.features import collate
 from model.network import VcemoNetwork
 from model.processors import one_blas_thread, usable_processors
 from training import prepare as preparation
-from training import sentence_export
+from training import retrain_command, sentence_export
 from training.comparison import Comparison, compare, print_comparison
+from training.corpora import feedback
 from training.corpora.catalog import corpus_named
 from training.distributed import launched_ranks
 from training.evaluation_table import print_evaluation
@@ -37,13 +39,16 @@ from training.workshop import Workshop
 
 
 def prepare(options: argparse.Namespace, console: Console) -> None:
-    """Read a published layout, transcribe it, write its manifest."""
-    corpus = corpus_named(str(options.root) if options.corpus == "plain" else options.corpus)
+    """Read a published layout, transcribe it, write its manifest; or copy corrected labels out of a database."""
+    if options.corpus == feedback.NAME:
+        _prepare_feedback(options, Console())
+        return
+    corpus = corpus_named(options.root if options.corpus == "plain" else options.corpus)
     workshop = _workshop(options, console, Experiment())
     out = options.out or options.data / corpus.name
     with workshop.progress() as progress:
         facts = preparation.prepare(
-            corpus, options.root, out, extraction=workshop.extraction(), limit=options.limit, progress=progress
+            corpus, Path(options.root), out, extraction=workshop.extraction(), limit=options.limit, progress=progress
         )
     preparation.print_preparation(facts, Console())
 
@@ -134,6 +139,22 @@ def reproduce_default(options: argparse.Namespace, console: Console) -> None:
     corpora = workshop.corpora()
     evaluation = found.pop(workshop.experiment.protocol.corpus)
     release(workshop, corpora, evaluation, out=options.out, version=options.version, elsewhere=found)
+
+
+def retrain(options: argparse.Namespace, console: Console) -> int:
+    """Fine-tune the store's current bundle, and promote what is better."""
+    return int(retrain_command.run(options, _workshop(options, console, _experiment(options))))
+
+
+def _prepare_feedback(options: argparse.Namespace, console: Console) -> None:
+    facts = feedback.prepare_feedback(options.root, options.out or options.data / feedback.NAME)
+    labels = ", ".join(f"{count} {label}" for label, count in facts.emotions.items())
+    total = sum(facts.emotions.values())
+    console.print(f"{total} corrections: {labels}", highlight=False)
+    console.print(f"{facts.changed} differ from what was answered; {facts.with_audio} with sound", highlight=False)
+    for key, reason in facts.skipped.items():
+        console.print(f"skipped {key}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"wrote {facts.manifest}", highlight=False, markup=False, soft_wrap=True)
 
 
 def export_bert(options: argparse.Namespace, console: Console) -> None:

@@ -66,14 +66,21 @@ class Training:
         folder: Path | None = None,
         device: torch.device = torch.device("cpu"),
         ranks: Ranks = Ranks(),
+        start: VcemoNetwork | None = None,
     ) -> None:
-        """Prepare. folder: where checkpoint and curves are kept; None keeps nothing."""
+        """Prepare. folder: where checkpoint and curves are kept; None keeps nothing.
+
+        start: a trained network to go on from, with the input statistics that its layers have learnt to expect.
+        """
         self._set, self._dev = training_set, dev
         self._experiment, self._features = experiment, features
         self._folder, self._device, self._ranks = folder, device, ranks
         torch.manual_seed(experiment.seed)
         network = VcemoNetwork(experiment.network_config)
-        fit_standardisation(network, [example.features for example in [*training_set.clips, *training_set.texts]])
+        if start is None:
+            fit_standardisation(network, [example.features for example in [*training_set.clips, *training_set.texts]])
+        else:
+            network.load_state_dict(start.state_dict())
         self.network = network.to(device)
         contrast = experiment.contrast
         self._adversary: CorpusAdversary | None = None
