@@ -1,0 +1,216 @@
+"""k8s/: manifests are valid, and their ports, probes, variables, commands and queries exist in the code."""
+
+import importlib.util
+import tomllib
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from deployment_files import (
+    OVERLAYS,
+    config_map,
+    container,
+    instructions,
+    pod,
+    read_yaml,
+    rendered,
+    resources,
+    settings,
+    text,
+)
+
+from service.routes import router
+from service.settings import PREFIX, Settings
+
+KUBERNETES_VERSION = "1.34"
+FOREIGN_KINDS = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
+
+
+def _resource(kind: str, folder: str, name: str = "vcemo") -> Any:
+    (found,) = [one for one in resources(folder) if one["kind"] == kind and one["metadata"]["name"] == name]
+    return found
+
+
+def _overlay(name: str) -> list[Any]:
+    found = rendered(name)
+    if found is None:
+        pytest.skip("kubectl, which renders overlays, is not installed")
+    return found
+
+
+def _pod_of(resource: Any) -> Any:
+    spec = resource["spec"]
+    template = spec["jobTemplate"]["spec"]["template"] if resource["kind"] == "CronJob" else spec["template"]
+    return template["spec"]
+
+
+def _with_pods(found: list[Any]) -> list[Any]:
+    return [one for one in found if one["kind"] in ("Deployment", "Job", "CronJob")]
+
+
+@pytest.mark.parametrize("resource", resources("."), ids=lambda one: f"{one['kind']}-{one['metadata']['name']}")
+def test_a_manifest_is_what_kubernetes_knows(resource: Any) -> None:
+    if resource["kind"] in FOREIGN_KINDS:
+        assert "." in resource["apiVersion"].partition("/")[0]
+    else:
+        kubernetes_validate.validate(resource, KUBERNETES_VERSION, strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_rendered_overlay_is_what_kubernetes_knows(overlay: str) -> None:
+    found = _overlay(overlay)
+
+    for resource in found:
+        if resource["kind"] not in FOREIGN_KINDS:
+            kubernetes_validate.validate(resource, KUBERNETES_VERSION, strict=True)
+    assert {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"} <= {one["kind"] for one in found}
+    assert ("ScaledObject" in {one["kind"] for one in found}) is (overlay != "kind")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_serves_the_image_of_its_target_in_the_version_of_the_project(overlay: str) -> None:
+    version = tomllib.loads(text("pyproject.toml"))["project"]["version"]
+    images = {one["metadata"]["name"]: _pod_of(one)["containers"][0]["image"] for one in _with_pods(_overlay(overlay))}
+
+    assert images["vcemo"] == f"vcemo:{version}{'-gpu' if overlay == 'gpu' else ''}"
+    assert {image for name, image in images.items() if name != "vcemo"} <= {f"vcemo:{version}-training"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_a_rendered_pod_mounts_and_reads_is_there_or_is_said_to_be_made_first(overlay: str) -> None:
+    found = _overlay(overlay)
+    names = {(one["kind"], one["metadata"]["name"]) for one in found}
+
+    for resource in _with_pods(found):
+        spec = _pod_of(resource)
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        assert {mount["name"] for mount in spec["containers"][0]["volumeMounts"]} == set(volumes)
+        for claim in [one["persistentVolumeClaim"] for one in volumes.values() if "persistentVolumeClaim" in one]:
+            assert ("PersistentVolumeClaim", claim["claimName"]) in names
+        for source in spec["containers"][0].get("envFrom", []):
+            assert ("ConfigMap", source["configMapRef"]["name"]) in names
+        assert ("ServiceAccount", spec["serviceAccountName"]) in names
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_settings_accept_every_variable_of_an_overlay(overlay: str, tmp_path: Any) -> None:
+    found = _overlay(overlay)
+    (deployment,) = [one for one in found if one["kind"] == "Deployment"]
+    (given,) = [one["data"] for one in found if one["kind"] == "ConfigMap"]
+    literal = {one["name"]: one["value"] for one in _pod_of(deployment)["containers"][0].get("env", [])}
+
+    accepted = Settings.model_validate(
+        {name.removeprefix(PREFIX).lower(): value for name, value in (given | literal).items()}
+    )
+
+    assert accepted.linger_seconds > 0
+    if overlay != "kind":
+        assert accepted.api_keys_file == "/etc/vcemo/keys/keys.toml"
+        assert str(accepted.bundle) == "/bundles/current"
+
+
+def test_the_settings_accept_every_variable_of_the_base() -> None:
+    assert config_map().keys() == {"VCEMO_LINGER_SECONDS", "VCEMO_DRAIN_SECONDS"}
+    assert settings("kubernetes").linger_seconds == 5
+
+
+def test_every_place_speaks_of_the_same_port() -> None:
+    (port,) = container()["ports"]
+    (monitored,) = _resource("ServiceMonitor", "components/monitoring")["spec"]["endpoints"]
+    (served,) = _resource("Service", "base")["spec"]["ports"]
+    (let_in,) = _resource("NetworkPolicy", "base")["spec"]["ingress"][0]["ports"]
+
+    assert port["containerPort"] == settings("kubernetes").port == int(instructions("EXPOSE")[0])
+    assert {served["targetPort"], served["name"], monitored["port"], let_in["port"]} == {port["name"]}
+
+
+def test_probes_and_scrapes_ask_for_paths_that_exist() -> None:
+    probes = {kind: container()[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")}
+    (monitored,) = _resource("ServiceMonitor", "components/monitoring")["spec"]["endpoints"]
+    (scrape,) = read_yaml("monitoring/prometheus.yml")["scrape_configs"]
+
+    assert {kind: probe["path"] for kind, probe in probes.items()} == {
+        "startup": "/health/startup",
+        "readiness": "/health/ready",
+        "liveness": "/health/live",
+    }
+    paths = {getattr(route, "path", "") for route in router.routes}
+    assert {probe["path"] for probe in probes.values()} | {monitored["path"], scrape["metrics_path"]} <= paths
+    assert {probe["port"] for probe in probes.values()} == {container()["ports"][0]["name"]}
+
+
+def test_a_stopped_pod_is_given_the_time_to_linger_and_drain() -> None:
+    found = settings("kubernetes")
+
+    assert found.linger_seconds > 0
+    assert pod()["terminationGracePeriodSeconds"] >= found.linger_seconds + found.drain_seconds + 5
+
+
+@pytest.mark.parametrize(
+    "resource",
+    _with_pods(resources(".")),
+    ids=lambda one: f"{one['kind']}-{one['metadata']['name']}",
+)
+def test_no_pod_has_more_rights_than_it_needs(resource: Any) -> None:
+    spec = _pod_of(resource)
+    (inner,) = spec["containers"]
+
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == int(instructions("USER", stage="cpu")[0].partition(":")[0]) > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["automountServiceAccountToken"] is False
+    # Kubernetes would inject VCEMO_PORT=tcp://... otherwise.
+    assert spec["enableServiceLinks"] is False
+    assert inner["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert inner["resources"].keys() == {"requests", "limits"}
+    assert "/tmp" in [mount["mountPath"] for mount in inner["volumeMounts"]]
+
+
+def test_autoscalers_budget_and_services_mean_the_deployment() -> None:
+    deployment = _resource("Deployment", "base")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    hpa = _resource("HorizontalPodAutoscaler", "components/hpa")["spec"]
+    keda = _resource("ScaledObject", "components/keda")["spec"]
+    selectors = [
+        deployment["spec"]["selector"]["matchLabels"],
+        _resource("Service", "base")["spec"]["selector"],
+        _resource("PodDisruptionBudget", "base")["spec"]["selector"]["matchLabels"],
+        _resource("NetworkPolicy", "base")["spec"]["podSelector"]["matchLabels"],
+        *(spread["labelSelector"]["matchLabels"] for spread in pod()["topologySpreadConstraints"]),
+    ]
+
+    assert hpa["scaleTargetRef"]["name"] == keda["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert "replicas" not in deployment["spec"]
+    assert (hpa["minReplicas"], hpa["maxReplicas"]) == (keda["minReplicaCount"], keda["maxReplicaCount"])
+    assert all(selector.items() <= labels.items() for selector in selectors)
+    monitor = _resource("ServiceMonitor", "components/monitoring")["spec"]["selector"]["matchLabels"]
+    assert monitor.items() <= _resource("Service", "base")["metadata"]["labels"].items()
+
+
+def test_an_indexed_job_gives_torchrun_as_many_nodes_as_it_has_pods() -> None:
+    job = _resource("Job", "components/retraining", "vcemo-training")
+    headless = _resource("Service", "components/retraining", "vcemo-training")
+    arguments = _pod_of(job)["containers"][0]["args"]
+    options = dict(word.removeprefix("--").split("=", 1) for word in arguments if "=" in word)
+
+    assert job["spec"]["completionMode"] == "Indexed"
+    assert int(options["nnodes"]) == job["spec"]["completions"] == job["spec"]["parallelism"]
+    assert options["master-addr"] == f"{job['metadata']['name']}-0.{headless['metadata']['name']}"
+    assert headless["spec"]["clusterIP"] == "None"
+    assert _pod_of(job)["subdomain"] == headless["metadata"]["name"]
+    assert headless["spec"]["ports"][0]["port"] == int(options["master-port"])
+    assert arguments[arguments.index("-m") + 1] == "training"
+
+
+@pytest.mark.parametrize(
+    "resource", _with_pods(resources("components")), ids=lambda one: f"{one['kind']}-{one['metadata']['name']}"
+)
+def test_commands_of_jobs_exist(resource: Any) -> None:
+    arguments = _pod_of(resource)["containers"][0]["args"]
+
+    assert arguments[0] in ("python", "torchrun")
+    assert importlib.util.find_spec(arguments[arguments.index("-m") + 1]) is not None
