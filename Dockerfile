@@ -12,14 +12,16 @@ ENV PATH=/opt/vcemo/bin:$PATH \
     NUMBA_CPU_NAME=generic
 
 
-FROM python AS wheel
+# Our own packages, as they lie in an installation.
+FROM python AS ours
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY model model
 COPY service service
 COPY training training
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip wheel --no-deps --wheel-dir /wheel .
+    python -m pip wheel --no-deps --wheel-dir /wheel . && \
+    python -m pip install --no-deps --target /ours /wheel/*.whl
 
 
 # Every wheel of the locks is binary and jieba is pure Python, so no stage has a compiler.
@@ -65,8 +67,8 @@ COPY --from=assets /opt/vcemo/assets /opt/vcemo/assets
 COPY artifacts/vcemo-whisper-zh /artifacts/vcemo-whisper-zh
 ENV VCEMO_CACHE=/opt/vcemo/assets \
     NUMBA_CACHE_DIR=/opt/vcemo/numba-cache
-RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
-    /opt/vcemo/bin/python -m pip install --no-cache-dir --no-deps /wheel/*.whl && \
+COPY --from=ours /ours /opt/vcemo/lib/python3.11/site-packages
+RUN /opt/vcemo/bin/python -m pip check && \
     /opt/vcemo/bin/python -c "from pathlib import Path; \
 from model.assets import AssetStore; \
 from model.recognizer import EmotionRecognizer; \
@@ -77,7 +79,7 @@ EmotionRecognizer.load(Path('/artifacts/vcemo-whisper-zh'), assets=AssetStore())
 FROM python AS runtime
 RUN groupadd --gid 10001 vcemo && \
     useradd --uid 10001 --gid vcemo --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vcemo && \
-    install --directory --owner=vcemo --group=vcemo /bundles /var/lib/vcemo
+    install --directory --owner=vcemo --group=vcemo /bundles /cache /var/lib/vcemo
 ENV NUMBA_CACHE_DIR=/tmp/numba-cache
 COPY --from=assets /opt/vcemo/assets /opt/vcemo/assets
 WORKDIR /tmp
@@ -98,9 +100,7 @@ COPY --from=installed-training /opt/vcemo /opt/vcemo
 COPY --from=tried /opt/vcemo/numba-cache /opt/vcemo/numba-cache
 COPY --from=tried /artifacts/vcemo-whisper-zh /artifacts/vcemo-whisper-zh
 COPY --chmod=0755 deploy/start deploy/start-training /opt/vcemo/bin/
-RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
-    python -m pip install --no-cache-dir --no-deps /wheel/*.whl && \
-    install --directory --owner=vcemo --group=vcemo /data /cache
+COPY --from=ours /ours /opt/vcemo/lib/python3.11/site-packages
 USER 10001:10001
 HEALTHCHECK NONE
 ENTRYPOINT ["/opt/vcemo/bin/start-training"]
@@ -132,8 +132,7 @@ COPY --from=installed-gpu /opt/vcemo /opt/vcemo
 COPY --from=tried /opt/vcemo/numba-cache /opt/vcemo/numba-cache
 COPY --from=tried /artifacts/vcemo-whisper-zh /artifacts/vcemo-whisper-zh
 COPY --chmod=0755 deploy/start /opt/vcemo/bin/start
-RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
-    python -m pip install --no-cache-dir --no-deps /wheel/*.whl
+COPY --from=ours /ours /opt/vcemo/lib/python3.11/site-packages
 USER 10001:10001
 
 
@@ -142,7 +141,5 @@ COPY --from=installed-cpu /opt/vcemo /opt/vcemo
 COPY --from=tried /opt/vcemo/numba-cache /opt/vcemo/numba-cache
 COPY --from=tried /artifacts/vcemo-whisper-zh /artifacts/vcemo-whisper-zh
 COPY --chmod=0755 deploy/start /opt/vcemo/bin/start
-RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
-    python -m pip install --no-cache-dir --no-deps /wheel/*.whl && \
-    python -m pip check
+COPY --from=ours /ours /opt/vcemo/lib/python3.11/site-packages
 USER 10001:10001

@@ -43,6 +43,9 @@ SHOWS: Final = {
     "soak": "memory, open files and threads over 5,000 requests (ten minutes)",
     "hostile": "ten thousand hostile requests among a thousand good ones: answers, memory, files, threads (minutes)",
     "openapi": "a thousand requests to each operation, drawn from the OpenAPI document, with every check",
+    "image": "the Dockerfile's steps in a clean root, to a confined service that answers (root; many minutes)",
+    "dashboard-queries": "every query of the dashboard and the alerts, in a real Prometheus, the service under load",
+    "capacity": "replicas and money for 10 to 100,000 calls: stages measured, a replica simulated (minutes)",
     "overload": "four times more callers than can be answered: goodput, and how soon the rest hear no (minutes)",
 }
 

@@ -65,7 +65,7 @@ def compose() -> Any:
 
 def resources(folder: str) -> list[Any]:
     """Every resource below a folder of k8s/, patches left out."""
-    found = []
+    found: list[Any] = []
     for kustomization in sorted((ROOT / "k8s" / folder).rglob("kustomization.yaml")):
         for name in yaml.safe_load(kustomization.read_text(encoding="utf-8")).get("resources", []):
             if (kustomization.parent / name).is_file():

@@ -28,7 +28,7 @@ def _exposed() -> Mapping[str, set[str]]:
     registry = Metrics().registry
     found: dict[str, set[str]] = dict(AWAITED)
     for collector, names in registry._collector_to_names.items():
-        found |= dict.fromkeys(names, set(getattr(collector, "_labelnames", ())))
+        found |= {name: set(getattr(collector, "_labelnames", ())) for name in names}
     # What the collector of the process exposes it says only when asked.
     for family in registry.collect():
         found |= {sample.name: set(sample.labels) for sample in family.samples if sample.name not in found}
