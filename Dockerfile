@@ -80,7 +80,9 @@ FROM python AS runtime
 RUN groupadd --gid 10001 vcemo && \
     useradd --uid 10001 --gid vcemo --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vcemo && \
     install --directory --owner=vcemo --group=vcemo /bundles /cache /var/lib/vcemo
-ENV NUMBA_CACHE_DIR=/tmp/numba-cache
+# What outlives a process lies below XDG_STATE_HOME/vcemo: mount a volume there, or it goes with the container.
+ENV XDG_STATE_HOME=/var/lib \
+    NUMBA_CACHE_DIR=/tmp/numba-cache
 COPY --from=assets /opt/vcemo/assets /opt/vcemo/assets
 WORKDIR /tmp
 STOPSIGNAL SIGTERM
@@ -112,7 +114,6 @@ ENV VCEMO_HOST=0.0.0.0 \
     VCEMO_PORT=8000 \
     VCEMO_CACHE=/opt/vcemo/assets \
     VCEMO_BUNDLE=/artifacts/vcemo-whisper-zh \
-    VCEMO_DATABASE_URL=sqlite:////var/lib/vcemo/vcemo.sqlite3 \
     VCEMO_LOG_FORMAT=json
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \

@@ -50,9 +50,9 @@ assets: $(VENV)/installed-base ## Fetch the pre-trained parts that are not there
 lock: $(VENV)/installed-dev ## Renew requirements/*.lock; ARGS=--upgrade for newer versions
 	$(COMPILE) -o requirements/base.lock
 	$(COMPILE) --extra training --extra s3 --extra archive --extra dev --constraint requirements/base.lock -o requirements/dev.lock
-	$(COMPILE) --extra s3 --constraint requirements/dev.lock -o requirements/image.lock
-	$(COMPILE) --extra training --extra s3 --extra archive --constraint requirements/dev.lock -o requirements/training.lock
-	$(COMPILE) --group gpu --extra s3 --constraint requirements/dev.lock --no-emit-package onnxruntime -o requirements/gpu.lock
+	$(COMPILE) --extra s3 --extra postgres --constraint requirements/dev.lock -o requirements/image.lock
+	$(COMPILE) --extra training --extra s3 --extra postgres --extra archive --constraint requirements/dev.lock -o requirements/training.lock
+	$(COMPILE) --group gpu --extra s3 --extra postgres --constraint requirements/dev.lock --no-emit-package onnxruntime -o requirements/gpu.lock
 
 # A package that the service does not know counts as none: strict, or an audit of nothing would end well.
 audit: $(VENV)/installed-dev ## Ask a public service for known vulnerabilities of what serving needs; ARGS="-s osv"

@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 OVERLAYS = ("cpu", "gpu", "kind")
+AWAITED = {"bundle_store"}
+"""Settings that the work beside this one brings."""
 
 
 def text(name: str) -> str:
@@ -114,5 +117,12 @@ def environment(place: str) -> dict[str, str]:
 
 
 def settings(place: str) -> Settings:
-    ours = {name: value for name, value in environment(place).items() if name.startswith(PREFIX)}
-    return Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in ours.items()})
+    return settings_of(environment(place))
+
+
+def settings_of(variables: Mapping[str, str]) -> Settings:
+    """Settings of variables, of which those that other work brings are left out until they are there."""
+    named = {name.removeprefix(PREFIX).lower(): value for name, value in variables.items() if name.startswith(PREFIX)}
+    return Settings.model_validate(
+        {name: value for name, value in named.items() if name in Settings.model_fields or name not in AWAITED}
+    )

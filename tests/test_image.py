@@ -203,7 +203,7 @@ def test_every_target_keeps_the_working_folder_off_the_path_and_shares_what_numb
 
 def test_what_is_written_while_running_lies_below_tmp_or_in_the_state_folder() -> None:
     assert environment("cpu image")["NUMBA_CACHE_DIR"].startswith("/tmp/")
-    assert settings("cpu image").database_url == "sqlite:////var/lib/vcemo/vcemo.sqlite3"
+    assert image_environment("cpu")["XDG_STATE_HOME"] == image_environment("training")["XDG_STATE_HOME"] == "/var/lib"
     assert "--owner=vcemo --group=vcemo /bundles /cache /var/lib/vcemo" in instructions("RUN", stage="runtime")[0]
 
 

@@ -1,13 +1,19 @@
 """k8s/: manifests are valid, and their ports, probes, variables, commands and queries exist in the code."""
 
-import importlib.util
+import os
+import shutil
+import subprocess
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 from deployment_files import (
     OVERLAYS,
+    ROOT,
+    compose,
     config_map,
     container,
     instructions,
@@ -16,13 +22,17 @@ from deployment_files import (
     rendered,
     resources,
     settings,
+    settings_of,
     text,
 )
 
+import training.__main__
 from service.routes import router
 from service.settings import PREFIX, Settings
 
 KUBERNETES_VERSION = "1.34"
+AWAITED_COMMANDS = {"retrain"}
+"""Commands that the work beside this one brings."""
 FOREIGN_KINDS = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
 
 
@@ -93,20 +103,20 @@ def test_what_a_rendered_pod_mounts_and_reads_is_there_or_is_said_to_be_made_fir
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_settings_accept_every_variable_of_an_overlay(overlay: str, tmp_path: Any) -> None:
+def test_the_settings_accept_every_variable_of_an_overlay(overlay: str) -> None:
     found = _overlay(overlay)
     (deployment,) = [one for one in found if one["kind"] == "Deployment"]
     (given,) = [one["data"] for one in found if one["kind"] == "ConfigMap"]
-    literal = {one["name"]: one["value"] for one in _pod_of(deployment)["containers"][0].get("env", [])}
+    variables = _pod_of(deployment)["containers"][0].get("env", [])
+    literal = {one["name"]: one["value"] for one in variables if "value" in one}
 
-    accepted = Settings.model_validate(
-        {name.removeprefix(PREFIX).lower(): value for name, value in (given | literal).items()}
-    )
+    accepted = settings_of(given | literal)
 
     assert accepted.linger_seconds > 0
     if overlay != "kind":
         assert accepted.api_keys_file == "/etc/vcemo/keys/keys.toml"
-        assert str(accepted.bundle) == "/bundles/current"
+        assert given["VCEMO_BUNDLE_STORE"] == "/bundles"
+        assert {one["name"].removeprefix(PREFIX).lower() for one in variables} <= set(Settings.model_fields)
 
 
 def test_the_settings_accept_every_variable_of_the_base() -> None:
@@ -206,11 +216,40 @@ def test_an_indexed_job_gives_torchrun_as_many_nodes_as_it_has_pods() -> None:
     assert arguments[arguments.index("-m") + 1] == "training"
 
 
-@pytest.mark.parametrize(
-    "resource", _with_pods(resources("components")), ids=lambda one: f"{one['kind']}-{one['metadata']['name']}"
-)
-def test_commands_of_jobs_exist(resource: Any) -> None:
-    arguments = _pod_of(resource)["containers"][0]["args"]
+def _command_of_training(arguments: list[str]) -> list[str]:
+    return arguments[arguments.index("training") + 1 :]
 
-    assert arguments[0] in ("python", "torchrun")
-    assert importlib.util.find_spec(arguments[arguments.index("-m") + 1]) is not None
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(
+            _command_of_training(_pod_of(one)["containers"][0]["args"])
+            for one in _with_pods(resources("components/retraining"))
+        ),
+        _command_of_training(compose()["retrain"]["command"]),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_commands_of_jobs_exist_with_their_options(arguments: list[str]) -> None:
+    if arguments[0] not in training.__main__._COMMANDS:
+        assert arguments[0] in AWAITED_COMMANDS
+    else:
+        parsed = vars(training.__main__._parser().parse_args(arguments))
+        assert {word.removeprefix("--").partition("=")[0] for word in arguments[1:] if word[0] == "-"} <= set(parsed)
+
+
+@pytest.mark.parametrize("component", ["hpa", "bundles-s3", "database", "keys"])
+def test_a_component_fits_the_base_on_its_own(component: str, tmp_path: Path) -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl, which renders overlays, is not installed")
+    base, chosen = (
+        os.path.relpath(ROOT / "k8s" / name, tmp_path.resolve()) for name in ("base", f"components/{component}")
+    )
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [base], "components": [chosen]}))
+
+    ended = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    for resource in yaml.safe_load_all(ended.stdout):
+        kubernetes_validate.validate(resource, KUBERNETES_VERSION, strict=True)
