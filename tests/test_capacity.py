@@ -1,8 +1,11 @@
 """The simulation of a replica against what queueing theory knows, and the fleet that follows."""
 
+import json
+
 import numpy as np
 import pytest
 
+from bench.__main__ import main
 from bench.serving.capacity import (
     ReplicaShape,
     StageCosts,
@@ -119,3 +122,16 @@ def test_a_fleet_has_its_spare_and_never_one_replica_alone(calls: int, replicas:
     assert (found.replicas, found.gpus) == (replicas, gpus)
     assert found.dollars_per_hour == pytest.approx(replicas * 2 * 0.05)
     assert found.gpu_dollars_per_hour == pytest.approx(gpus * 1.0)
+
+
+def test_a_fleet_is_priced_by_ones_own_prices(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["capacity", "--calls", "1000", "--calls-per-replica", "10", "--dollars-per-processor-hour", "0.1"]
+
+    assert main([*arguments, "--spare", "0.5", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["replicas"], found["processors"]) == (150, 300)
+    assert found["dollars_per_hour"] == pytest.approx(30)
+
+    with pytest.raises(SystemExit):
+        main([*arguments, "--gpu-times", "-1"])
+    assert "-1 is not a number above zero" in capsys.readouterr().err

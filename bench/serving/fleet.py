@@ -2,8 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+
+NUMBERS_OF_CALLS: Final = (10, 1_000, 100_000)
+"""At the same time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +63,14 @@ class Fleet:
     def dollars_per_call_hour(self) -> float:
         """On processors."""
         return self.dollars_per_hour / self.calls
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.calls:,} calls: {self.replicas:,} replicas, {self.processors:,} processors, "
+            f"${self.dollars_per_hour:,.2f} an hour, ${self.dollars_per_call_hour:.4f} a call and hour; "
+            f"or {self.gpus:,} GPUs, ${self.gpu_dollars_per_hour:,.2f} an hour (a GPU's speed is assumed)"
+        )
 
 
 def fleet_for(calls: int, *, calls_per_replica: float, processors_per_replica: int, prices: Prices) -> Fleet:

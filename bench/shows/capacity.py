@@ -6,13 +6,12 @@ import numpy as np
 
 from bench.figures import Figure, Report
 from bench.serving.capacity import ReplicaShape, StageCosts, greatest_rate, simulate_closed, simulate_open
-from bench.serving.fleet import Calls, Fleet, Prices, fleet_for
+from bench.serving.fleet import NUMBERS_OF_CALLS, Calls, Prices, fleet_for
 from bench.serving.stage_costs import CALLERS, LENGTHS_SECONDS, Measured, measure_costs
 from bench.workbench import Workbench
 from model.bundle import Bundle
 from model.processors import usable_processors
 
-_CALLS: Final = (10, 1_000, 100_000)
 _MIXED: Final = 96
 _SIMULATED: Final = 1_200
 _SEEDS: Final = (0, 1, 2)
@@ -36,7 +35,7 @@ def measure(workbench: Workbench) -> Report:
     per_replica = [rate / calls.utterances_per_second for rate in rates]
     fleets = [
         fleet_for(number, calls_per_replica=per_replica[1], processors_per_replica=shape.processors, prices=prices)
-        for number in _CALLS
+        for number in NUMBERS_OF_CALLS
     ]
     speech_seconds = sum(answer.recorded.seconds for answer in found.full.load.good)
     per_hour = found.full.cpu_seconds / speech_seconds * 3600
@@ -59,7 +58,7 @@ def measure(workbench: Workbench) -> Report:
             "promised": f"95 % of the answers within {_TARGET_P95_MS:g} ms of an utterance's end",
             "batches": f"{costs.shared:.0%} of an utterance's recognition is paid once a batch",
         },
-        remarks=[*_stage_lines(costs), *(_fleet_line(fleet) for fleet in fleets)],
+        remarks=[*_stage_lines(costs), *map(str, fleets)],
     )
 
 
@@ -100,11 +99,3 @@ def _stage_lines(costs: StageCosts) -> list[str]:
     return [f"processor ms of an utterance of {lengths} s:"] + [
         f"  {name}: {', '.join(f'{one * 1000:.1f}' for one in found)}" for name, found in rows.items()
     ]
-
-
-def _fleet_line(fleet: Fleet) -> str:
-    return (
-        f"{fleet.calls:,} calls: {fleet.replicas:,} replicas, {fleet.processors:,} processors, "
-        f"${fleet.dollars_per_hour:,.2f} an hour, ${fleet.dollars_per_call_hour:.4f} a call and hour; "
-        f"or {fleet.gpus:,} GPUs, ${fleet.gpu_dollars_per_hour:,.2f} an hour (a GPU's speed is assumed)"
-    )
