@@ -1,4 +1,4 @@
-"""Command line of every measurement: ``python -m bench shows NAME``, ``serve``, ``compare``, ``scaling``, ``capacity``."""
+"""Every measurement: ``python -m bench shows NAME``, ``serve``, ``compare``, ``scaling`` and ``capacity``."""
 
 import argparse
 import importlib

@@ -199,7 +199,7 @@ def test_the_other_locks_agree_with_the_base(name: str) -> None:
 
 def test_images_train_and_serve_with_the_versions_that_tests_ran_with() -> None:
     tested = _pins("dev")
-    # Tests keep their state in SQLite; `python -m bench shows image` connects with it.
+    # Tests keep their state in SQLite; `python -m bench shows image` sees that the driver loads.
     untested = {"psycopg", "psycopg-binary"}
 
     for name in ("image", "training"):

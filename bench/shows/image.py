@@ -16,6 +16,7 @@ _RUNTIMES: Final = (
     "from importlib.metadata import distributions; "
     "print(*sorted({d.name for d in distributions() if d.name.startswith('onnxruntime')}))"
 )
+_DRIVERS: Final = "import psycopg, s3fs; print('loaded')"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +25,7 @@ class _Tried:
     answer: Any
     compilers: str
     runtimes: str
+    drivers: str
     can_write_root: bool
     is_root: bool
     exit_code: int
@@ -64,17 +66,6 @@ def measure(workbench: Workbench) -> Report:
 
 
 _SERVING: Final = {"cpu": {}, "gpu": {"VCEMO_DEVICE": "cpu"}}
-_CONFINED: Final = (
-    "--runtime",
-    "runc",
-    "--network",
-    "none",
-    "--read-only",
-    "--tmpfs",
-    "/cache:mode=1777",
-    "--ulimit",
-    "host",
-)
 _TRAINING: Final = ("python", "-m", "training", "train", "paper_casia", "--dry-run")
 
 
@@ -86,6 +77,7 @@ def _try(image: Image, variables: dict[str, str]) -> _Tried:
             answer=container.ask(),
             compilers=container.run("sh", "-c", _COMPILERS).strip(),
             runtimes=container.run("python", "-c", _RUNTIMES).strip(),
+            drivers=container.run("python", "-c", _DRIVERS).strip(),
             can_write_root=_can_write_root(container),
             is_root=container.run("id", "-u").strip() == "0",
             exit_code=container.stop(),
@@ -111,6 +103,7 @@ def _figures(target: str, tried: _Tried) -> list[Figure]:
         Figure(name=f"{target}: a real recording is answered", value=float(bool(tried.answer["segments"])), floor=1),
         Figure(name=f"{target}: exit code after SIGTERM", value=tried.exit_code, floor=0, better="lower"),
         Figure(name=f"{target}: compilers inside", value=len(tried.compilers.split()), floor=0, better="lower"),
+        Figure(name=f"{target}: drivers of S3 and PostgreSQL load", value=float(tried.drivers == "loaded"), floor=1),
         Figure(name=f"{target}: runs as root", value=float(tried.is_root), floor=0, better="lower"),
         Figure(name=f"{target}: writes outside /tmp", value=float(tried.can_write_root), floor=0, better="lower"),
         Figure(
