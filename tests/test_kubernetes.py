@@ -201,6 +201,18 @@ def test_autoscalers_budget_and_services_mean_the_deployment() -> None:
     assert monitor.items() <= _resource("Service", "base")["metadata"]["labels"].items()
 
 
+def test_keda_can_fall_back_and_holds_replicas_at_the_use_of_processors_that_the_plain_autoscaler_has() -> None:
+    triggers = _resource("ScaledObject", "components/keda")["spec"]["triggers"]
+    thresholds = {one["metadata"]["query"]: float(one["metadata"]["threshold"]) for one in triggers}
+    (plain,) = _resource("HorizontalPodAutoscaler", "components/hpa")["spec"]["metrics"]
+    share = plain["resource"]["target"]["averageUtilization"] / 100
+    (processors,) = [value for query, value in thresholds.items() if "process_cpu_seconds_total" in query]
+
+    # KEDA refuses a fallback beside triggers of another kind.
+    assert {one["metricType"] for one in triggers} == {"AverageValue"}
+    assert processors == share * int(container()["resources"]["limits"]["cpu"])
+
+
 def test_an_indexed_job_gives_torchrun_as_many_nodes_as_it_has_pods() -> None:
     job = _resource("Job", "components/retraining", "vcemo-training")
     headless = _resource("Service", "components/retraining", "vcemo-training")
