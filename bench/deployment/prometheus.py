@@ -36,6 +36,11 @@ class Query:
         """Names of the metrics that it reads."""
         return set(_METRIC.findall(self.expression))
 
+    @property
+    def has_stand_in(self) -> bool:
+        """True where a zero is shown for what has not happened yet."""
+        return self.expression.endswith("or vector(0)")
+
     def runnable(self, *, window_seconds: int) -> str:
         """Fill in what Grafana would."""
         filled = self.expression.replace("$__rate_interval", f"{window_seconds}s")

@@ -50,16 +50,22 @@ def measure(workbench: Workbench) -> Report:
                 value=per_replica[1],
                 interval=(per_replica[0], per_replica[-1]),
             ),
+            Figure(name="share of its processors that is then busy", value=_busy(costs, shape, calls, rates[1])),
             *(Figure(name=f"replicas for {fleet.calls:,} calls", value=fleet.replicas) for fleet in fleets),
         ],
         settings={
             "assumed of calls": calls,
             "assumed prices": prices,
             "promised": f"95 % of the answers within {_TARGET_P95_MS:g} ms of an utterance's end",
+            "interval": f"lowest and highest of {len(_SEEDS)} draws of arrivals",
             "batches": f"{costs.shared:.0%} of an utterance's recognition is paid once a batch",
         },
         remarks=[*_stage_lines(costs), *map(str, fleets)],
     )
+
+
+def _busy(costs: StageCosts, shape: ReplicaShape, calls: Calls, per_second: float) -> float:
+    return simulate_open(costs, shape, seconds_of=calls.lengths(_SIMULATED), per_second=per_second).busy
 
 
 def _validation(found: Measured, shape: ReplicaShape) -> list[Figure]:
