@@ -8,16 +8,13 @@ from test_schemas import judged
 
 from model.bundle import Bundle
 from model.labels import EMOTIONS
-from model.recognizer import EmotionRecognizer
 from model.reference import Seen, reference_of
 from service.drift import LEAST_UTTERANCES, Drift
 
 pytest_plugins = ("service_fixtures",)
 
 
-def test_callers_who_turn_angry_are_told_from_those_the_bundle_was_judged_on(
-    recognizer: EmotionRecognizer, bundle: Bundle
-) -> None:
+def test_callers_who_turn_angry_are_told_from_those_the_bundle_was_judged_on(bundle: Bundle) -> None:
     generator = np.random.default_rng(0)
     drawn = generator.dirichlet(np.ones(len(EMOTIONS)), size=400)
     reference = reference_of(

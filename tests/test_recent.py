@@ -9,7 +9,6 @@ from test_schemas import judged
 
 from model.bundle import Bundle
 from model.features import Features
-from model.recognizer import EmotionRecognizer
 from service.recent import RecentSegments
 from training.export import golden_features
 
@@ -21,9 +20,7 @@ def seen() -> Features:
     return golden_features(FEATURES)[-1]
 
 
-def test_the_oldest_are_forgotten_when_the_memory_is_full(
-    recognizer: EmotionRecognizer, bundle: Bundle, seen: Features
-) -> None:
+def test_the_oldest_are_forgotten_when_the_memory_is_full(bundle: Bundle, seen: Features) -> None:
     spoken = replace(judged(probabilities=[0.5, 0.1, 0.1, 0.1, 0.1, 0.1]), features=seen)
     recent = RecentSegments(max_bytes=1 << 40, keeps_audio=False)
     recent.remember("first", [spoken], facts=bundle.facts)
@@ -38,9 +35,7 @@ def test_the_oldest_are_forgotten_when_the_memory_is_full(
     assert small.num_bytes == 2 * size
 
 
-def test_what_is_kept_is_in_half_precision_and_a_copy(
-    recognizer: EmotionRecognizer, bundle: Bundle, seen: Features
-) -> None:
+def test_what_is_kept_is_in_half_precision_and_a_copy(bundle: Bundle, seen: Features) -> None:
     recent = RecentSegments(max_bytes=1 << 30, keeps_audio=True)
     spoken = replace(judged(probabilities=[0.1, 0.5, 0.1, 0.1, 0.1, 0.1]), features=seen)
     silent = judged(probabilities=None, status="no_speech", channel=1)
@@ -58,9 +53,7 @@ def test_what_is_kept_is_in_half_precision_and_a_copy(
     assert recent.find("one", "1-0") is None
 
 
-def test_a_segment_remembered_again_takes_its_place_once(
-    recognizer: EmotionRecognizer, bundle: Bundle, seen: Features
-) -> None:
+def test_a_segment_remembered_again_takes_its_place_once(bundle: Bundle, seen: Features) -> None:
     recent = RecentSegments(max_bytes=1 << 30, keeps_audio=False)
     spoken = replace(judged(probabilities=[0.5, 0.1, 0.1, 0.1, 0.1, 0.1]), features=seen)
     for _ in range(3):
