@@ -32,6 +32,7 @@ from training.reproduction import evaluations
 from training.scores import print_scores, score
 from training.shapes import module_shapes
 from training.side_by_side import train_side_by_side
+from training.tables.commands import fill_table
 from training.views import ALONE, SHUFFLED, SOUND, TEXT
 from training.workshop import Workshop
 
@@ -134,6 +135,11 @@ def reproduce_default(options: argparse.Namespace, console: Console) -> None:
     corpora = workshop.corpora()
     evaluation = found.pop(workshop.experiment.protocol.corpus)
     release(workshop, corpora, evaluation, out=options.out, version=options.version, elsewhere=found)
+
+
+def table(options: argparse.Namespace, console: Console) -> None:
+    """Run one of the paper's tables on a corpus."""
+    fill_table(options, _workshop(options, console, Experiment()))
 
 
 def export_bert(options: argparse.Namespace, console: Console) -> None:
