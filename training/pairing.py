@@ -23,7 +23,10 @@ def recalled(extraction: Extraction, corpus: str, **options: Any) -> list[Exampl
     for name in SOUNDS:
         for example in extraction.examples(name, **options):
             sounds[example.clip.key].append(example)
-    texts = {example.clip.key: example for example in extraction.examples(TEXTS, progress=options.get("progress"))}
+    pairs = paired_corpus(extraction.data)
+    # Of the posts that were given out, and not of all there are.
+    posts = extraction.examples_of(TEXTS, [pair.text for pair in pairs], progress=options.get("progress"))
+    texts = {example.clip.key: example for example in posts}
     return [
         Example(
             clip=pair.clip,
@@ -33,7 +36,7 @@ def recalled(extraction: Extraction, corpus: str, **options: Any) -> list[Exampl
             transcript_status=PAIRED,
             variant=sound.variant,
         )
-        for pair in paired_corpus(extraction.data)
+        for pair in pairs
         for sound in sounds[pair.sound.key]
         if pair.text.key in texts
     ]
