@@ -1,4 +1,7 @@
-"""Examples in, the same examples as a comparison system hears them out; kept beside the features, in shards."""
+"""Examples in, the same examples as a comparison system hears them out; kept beside the features, a file a clip.
+
+A file a clip, for every table reads another choice of them.
+"""
 
 import hashlib
 import json
@@ -25,7 +28,6 @@ from training.feature_cache import Example
 from training.frames import Array, FrameConfig, frames_of, prosody_of
 from training.word_times import WordAligner, proportional_spans
 
-CLIPS_PER_SHARD: Final = 64
 _VERSION: Final = 1
 
 
@@ -64,27 +66,25 @@ class FrameCache:
 
     def heard(self, examples: Sequence[Example], progress: Progress | None = None) -> list[Example]:
         """Return the examples, each with its own frames for the mel; in the order given, a clip's utterances together."""
-        of_clip = [list(some) for _, some in groupby(examples, key=lambda example: example.clip.key)]
-        task = progress.add_task(f"frames, {self._config.kind}", total=len(of_clip)) if progress is not None else None
+        clips = [list(some) for _, some in groupby(examples, key=lambda example: example.clip.key)]
+        task = progress.add_task(f"frames, {self._config.kind}", total=len(clips)) if progress is not None else None
         found: list[Example] = []
-        for start in range(0, len(of_clip), CLIPS_PER_SHARD):
-            clips = of_clip[start : start + CLIPS_PER_SHARD]
-            found += self._shard(clips)
+        for utterances in clips:
+            found += self._of_clip(utterances)
             if progress is not None and task is not None:
-                progress.advance(task, len(clips))
+                progress.advance(task)
         return found
 
-    def _shard(self, clips: Sequence[Sequence[Example]]) -> Iterator[Example]:
-        examples = [example for some in clips for example in some]
+    def _of_clip(self, examples: Sequence[Example]) -> Iterator[Example]:
         path = self._path(examples)
         if not path.is_file():
-            _save(path, [row for some in clips for row in self._computed(some)])
+            _save(path, list(self._computed(examples)))
+        # Read back even when new: what is trained on does not depend on whether it was cached.
         with np.load(path, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}
-        frames = np.split(columns["frames"], np.cumsum(columns["frames_length"])[:-1])
-        spans = np.split(columns["spans"], np.cumsum(columns["spans_length"])[:-1])
         for index, example in enumerate(examples):
-            yield replace(example, features=self._features(example, frames[index], columns["prosody"][index], spans[index]))
+            of_utterance = (columns[f"{name}_{index}"] for name in ("frames", "prosody", "spans"))
+            yield replace(example, features=self._features(example, *of_utterance))
 
     def _features(self, example: Example, frames: Array, prosody: Array, spans: Array) -> HeardFeatures:
         given = {each.name: getattr(example.features, each.name) for each in fields(example.features)}
@@ -119,7 +119,7 @@ class FrameCache:
             "version": _VERSION,
             "config": asdict(self._config),
             "segment": asdict(self._segment),
-            "clips": [[example.clip.key, *_of_file(example.clip.audio)] for example in examples],
+            "clip": _of_file(examples[0].clip.audio),
             "said": said,
         }
         digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
@@ -131,16 +131,12 @@ def _of_file(path: Path | None) -> tuple[str, int]:
     return str(path.absolute()), path.stat().st_mtime_ns
 
 
-def _save(path: Path, rows: Sequence[tuple[Array, Array, Array]]) -> None:
-    """Write a shard whole or not at all; frames are kept in half precision."""
-    frames, prosody, spans = zip(*rows, strict=True)
-    columns: dict[str, npt.NDArray[Any]] = {
-        "frames": np.concatenate(frames).astype(np.float16),
-        "frames_length": np.array([len(one) for one in frames]),
-        "prosody": np.stack(prosody),
-        "spans": np.concatenate(spans),
-        "spans_length": np.array([len(one) for one in spans]),
-    }
+def _save(path: Path, utterances: Sequence[tuple[Array, Array, Array]]) -> None:
+    """Write the utterances of a clip, whole or not at all; frames are kept in half precision."""
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for index, (frames, prosody, spans) in enumerate(utterances):
+        columns[f"frames_{index}"] = frames.astype(np.float16)
+        columns[f"prosody_{index}"], columns[f"spans_{index}"] = prosody, spans
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:

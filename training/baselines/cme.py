@@ -73,8 +73,10 @@ class Cme(Baseline):
         spans = inputs["word_spans"][:, :most_words]  # shares of the utterance (batch, words, 2)
         start = torch.minimum((spans[..., 0] * num_frames[:, None]).floor().long(), last[:, None] - 1)
         end = torch.minimum((spans[..., 1] * num_frames[:, None]).ceil().long(), last[:, None])
-        mean, most = _mean_and_maximum(x, start, torch.maximum(end, start + 1))
         present = length_mask(num_words, most_words)[..., None]
+        # Padding is no word, and owns no frame.
+        end = torch.where(present[..., 0], torch.maximum(end, start + 1), start)
+        mean, most = _mean_and_maximum(x, start, end)
         return torch.where(present, torch.cat([mean, most], dim=-1), 0.0)
 
 

@@ -1,7 +1,7 @@
 """Transformer-based joint encoding (Delbrouck et al., 2020; UMONS): words guide the sound, block by block.
 
 Ours computes LayerNorm as torch does; theirs divides by the unbiased deviation. Theirs hides padding in the first block
-only: there, as here, no padding is left behind it, for each block ends in as many glimpses as there are steps.
+only, and so does ours: each block ends in as many glimpses as there are steps.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,8 @@ class Umons(Baseline):
         frames, num_frames = self.read("mel", inputs, longest=self.steps)
         read, _ = run(self.words, words, num_words)
         x = fit_to_steps(read, self.steps), length_mask(num_words, self.steps)
-        y = fit_to_steps(self.sound(frames), self.steps), length_mask(num_frames, self.steps)
+        # Filled up before the Linear: what stands where nothing is must not depend on the longest of a batch.
+        y = self.sound(fit_to_steps(frames, self.steps)), length_mask(num_frames, self.steps)
         for block in self.blocks:
             x, y = block(x, y)
         pooled = self.words_merge(self.words_pooling(*x)[:, 0]) + self.sound_merge(self.sound_pooling(*y)[:, 0])

@@ -24,6 +24,9 @@ def fill_table(options: argparse.Namespace, workshop: Workshop) -> None:
     """
     table = TABLES[options.number]
     cells = cells_of(table, corpus=options.corpus, small=options.small, overrides=options.set)
+    cells = [cell for cell in cells if options.classes in (None, cell.experiment.labels)]
+    if not cells:
+        raise ValueError(f"table {table.number} has no part of {options.classes} classes; it has {table.labels}")
     results, failures = run_cells(workshop, cells, seeds=options.seeds, jobs=options.jobs)
     command = f"python -m training {shlex.join(sys.argv[1:])}"
     found = filled(table, results, corpus=options.corpus, protocol=protocol_of(cells[0]), command=command)

@@ -41,6 +41,11 @@ class FilledTable:
     cells: Sequence[FilledCell]
     command: str
 
+    @property
+    def labels(self) -> list[int]:
+        """The numbers of classes that were run."""
+        return sorted({cell.labels for cell in self.cells})
+
     def cell(self, row: TableRow, labels: int) -> FilledCell:
         """Return the cell of a row."""
         return next(cell for cell in self.cells if cell.row is row and cell.labels == labels)

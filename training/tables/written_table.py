@@ -18,9 +18,9 @@ _SHORT_NAMES: Final = {"accuracy": "accuracy", "weighted_f1": "F1", "unweighted_
 def markdown(filled_table: FilledTable) -> str:
     """Return the table with its facts above and its remarks below."""
     table = filled_table.table
-    heads = [f"{_SHORT_NAMES[name]}, {labels}" for labels in table.labels for name in table.figures]
+    heads = [f"{_SHORT_NAMES[name]}, {labels}" for labels in filled_table.labels for name in table.figures]
     columns = ["system", *(part for head in heads for part in (head, "paper"))]
-    columns += [f"accuracy less {table.reference}'s, {labels}" for labels in table.labels]
+    columns += [f"accuracy less {table.reference}'s, {labels}" for labels in filled_table.labels]
     lines = [
         f"**Table {table.number}: {table.title}**",
         "",
@@ -31,7 +31,7 @@ def markdown(filled_table: FilledTable) -> str:
         _line(["---"] * len(columns)),
     ]
     for row in table.rows:
-        cells = [filled_table.cell(row, labels) for labels in table.labels]
+        cells = [filled_table.cell(row, labels) for labels in filled_table.labels]
         figures = [part for cell in cells for name in table.figures for part in (_measured(cell, name), _printed(cell, name))]
         lines.append(_line([row.title, *figures, *(_against(cell) for cell in cells)]))
     remarks = [f"- {row.title}: {row.remark}." for row in table.rows if row.remark]
@@ -56,8 +56,8 @@ def table_plot(filled_table: FilledTable) -> Figure:
     """Draw the first figure of every row with its interval, and the paper's; a panel for each number of classes."""
     table, name = filled_table.table, filled_table.table.figures[0]
     figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 0.42 * len(table.rows)), layout="constrained")
-    panels = figure.subplots(1, len(table.labels), sharey=True, squeeze=False)[0]
-    for axes, labels in zip(panels, table.labels, strict=True):
+    panels = figure.subplots(1, len(filled_table.labels), sharey=True, squeeze=False)[0]
+    for axes, labels in zip(panels, filled_table.labels, strict=True):
         _draw(axes, [filled_table.cell(row, labels) for row in table.rows], name=name)
         axes.set_title(f"{labels} classes")
         axes.set_xlabel(FIGURES[name])
