@@ -43,10 +43,11 @@ class AudioEncoder:
             AssetMissing: it is neither there nor to be had.
         """
         try:
-            return cls(transformers.AutoModel.from_pretrained(config.encoder), config=config)
-        except OSError as error:
+            network = transformers.AutoModel.from_pretrained(config.encoder)
+        except (OSError, ValueError) as error:
             kind = "folder" if Path(config.encoder).exists() else "folder or hub"
             raise AssetMissing(f"no audio encoder {config.encoder} in that {kind}: {error}", value=config.encoder) from error
+        return cls(network, config=config)
 
     def frames(self, samples: Array) -> Array:
         """Return the states (frames, encoder_dimension) of one utterance (samples,) at 16 kHz, without padding."""

@@ -70,6 +70,7 @@ class FrameConfig:
 
 def frames_of(samples: Array, config: FrameConfig) -> Array:
     """Compute the frames (frames, dimension) of one utterance (samples,) at 16 kHz; not for kind ``encoder``."""
+    samples = np.pad(samples, (0, max(0, 2 * (_FFT_BINS - 1) - len(samples))))
     compute = {"log_mel": log_mel, "spectrogram": _spectrogram, "mfcc": _mfcc, "fbank": _fbank}[config.kind]
     return averaged(compute(samples), config.average)  # type: ignore[operator]
 

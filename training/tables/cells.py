@@ -51,7 +51,8 @@ class Result:
     cell: Cell
     rows: Sequence[PredictionRow]
     runs: int
-    failed: int
+    missing: int
+    """Of the runs: those that failed, or were not asked for."""
 
 
 def cells_of(table: PaperTable, *, corpus: str, small: bool, overrides: Sequence[str] = ()) -> list[Cell]:
@@ -82,41 +83,50 @@ def cells_of(table: PaperTable, *, corpus: str, small: bool, overrides: Sequence
     return found
 
 
-def run_cells(workshop: Workshop, cells: Sequence[Cell], *, seeds: int, jobs: int) -> tuple[list[Result], Failures]:
+def run_cells(
+    workshop: Workshop, cells: Sequence[Cell], *, seeds: int, jobs: int = 1, trains: bool = True
+) -> tuple[list[Result], Failures]:
     """Train and judge what is missing of every cell, seed and fold; a run that fails does not lose the others.
 
-    workshop: where and how; each cell brings its own experiment.
+    workshop: where and how; each cell brings its own experiment. trains: else only what has been run is recalled.
 
     Raises:
         TrainingInterrupted: a signal asked to stop; what ended is kept.
     """
-    failures = _run_side_by_side(workshop, cells, seeds=seeds, jobs=jobs) if jobs > 1 else {}
+    failures = _run_side_by_side(workshop, cells, seeds=seeds, jobs=jobs) if jobs > 1 and trains else {}
     opened = Opened(workshop)
     results = []
     for cell in cells:
         rows: list[PredictionRow] = []
-        runs = failed = 0
+        runs = missing = 0
         for of_seed, corpora, fold in _runs(opened, cell, seeds=seeds, failures=failures):
             runs += 1
             title = f"{cell.name}, seed {of_seed.experiment.seed}, {fold.name}"
-            found = _attempted(of_seed, corpora, fold, title=title, failures=failures)
+            found = recalled(of_seed, corpora, fold)
+            if not found and trains and title not in failures:
+                found = _attempted(of_seed, corpora, fold, title=title, failures=failures)
             rows += found
-            failed += not found
-        results.append(Result(cell=cell, rows=rows, runs=runs, failed=failed))
+            missing += not found
+        results.append(Result(cell=cell, rows=rows, runs=runs, missing=missing))
     return results, failures
 
 
-def judged(workshop: Workshop, corpora: Corpora, fold: Fold) -> list[PredictionRow]:
-    """Train or recall one fold, and return what its network says of each clip left out."""
+def recalled(workshop: Workshop, corpora: Corpora, fold: Fold) -> list[PredictionRow]:
+    """Return what the network of one fold said of each clip left out; nothing where it has not been asked yet."""
     folder = workshop.run_folder(corpora, fold)
     for path in (folder / ALONE_FILE, folder / PREDICTIONS_FILE):
         if path.is_file():
             return read_predictions(path, view=ALONE)
+    return []
+
+
+def judged(workshop: Workshop, corpora: Corpora, fold: Fold) -> list[PredictionRow]:
+    """Train one fold, and return what its network says of each clip left out."""
     network = workshop.network(corpora, fold)
     rows = predictions(
         network, fold.test, features=workshop.inputs, view=ALONE, fold=fold.name, seed=workshop.experiment.seed
     )
-    write_predictions(folder / ALONE_FILE, rows)
+    write_predictions(workshop.run_folder(corpora, fold) / ALONE_FILE, rows)
     return rows
 
 
@@ -163,8 +173,6 @@ def _runs(
 def _attempted(
     workshop: Workshop, corpora: Corpora, fold: Fold, *, title: str, failures: dict[str, str]
 ) -> list[PredictionRow]:
-    if title in failures:
-        return []  # in another process, just now
     try:
         return judged(workshop, corpora, fold)
     except TrainingInterrupted:

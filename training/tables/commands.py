@@ -27,7 +27,7 @@ def fill_table(options: argparse.Namespace, workshop: Workshop) -> None:
     cells = [cell for cell in cells if options.classes in (None, cell.experiment.labels)]
     if not cells:
         raise ValueError(f"table {table.number} has no part of {options.classes} classes; it has {table.labels}")
-    results, failures = run_cells(workshop, cells, seeds=options.seeds, jobs=options.jobs)
+    results, failures = run_cells(workshop, cells, seeds=options.seeds, jobs=options.jobs, trains=not options.recall)
     command = f"python -m training {shlex.join(sys.argv[1:])}"
     found = filled(table, results, corpus=options.corpus, protocol=protocol_of(cells[0]), command=command)
     paths = write_table(found, options.out)

@@ -13,7 +13,7 @@ from training.tables.paper_tables import PaperTable, TableRow
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilledCell:
-    """One system on so many classes. measured: by figure; empty where a run failed or is still to come."""
+    """One system on so many classes. measured: by figure; empty where a run failed, or is still to come."""
 
     row: TableRow
     labels: int
@@ -23,12 +23,12 @@ class FilledCell:
     seeds: int
     clips: int
     runs: int
-    failed: int
+    missing: int
 
     @property
     def status(self) -> str:
         """Say why there are no figures; empty where there are."""
-        return "" if self.measured else f"failed: {self.failed} of {self.runs} runs" if self.runs else "failed"
+        return "" if self.measured else f"{self.missing} of {self.runs} runs missing" if self.runs else "failed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +40,11 @@ class FilledTable:
     protocol: str
     cells: Sequence[FilledCell]
     command: str
+
+    @property
+    def rows(self) -> list[TableRow]:
+        """The systems that were run, in the paper's order."""
+        return [row for row in self.table.rows if any(cell.row is row for cell in self.cells)]
 
     @property
     def labels(self) -> list[int]:
@@ -56,7 +61,7 @@ def filled(table: PaperTable, results: Sequence[Result], *, corpus: str, protoco
     references = {
         result.cell.experiment.labels: result for result in results if result.cell.row.title == table.reference
     }
-    cells = [_filled(table, result, references[result.cell.experiment.labels]) for result in results]
+    cells = [_filled(table, result, references.get(result.cell.experiment.labels)) for result in results]
     return FilledTable(table=table, corpus=corpus, protocol=protocol, cells=cells, command=command)
 
 
@@ -68,15 +73,15 @@ def facts_of(filled_table: FilledTable) -> str:
     return f"{filled_table.corpus}, {filled_table.protocol}; tested on {tested or 'nothing yet'}; {counted(seeds, 'seed')}"
 
 
-def _filled(table: PaperTable, result: Result, reference: Result) -> FilledCell:
-    cell, is_whole = result.cell, bool(result.rows) and not result.failed
+def _filled(table: PaperTable, result: Result, reference: Result | None) -> FilledCell:
+    cell, is_whole = result.cell, bool(result.rows) and not result.missing
     labels = cell.experiment.emotions
     measured: dict[str, Interval] = {}
     against = None
     if is_whole:
         figures = joint_figures(seed_runs(result.rows, labels=labels))
         measured = {name: figures[name] for name in (*table.figures, "unweighted_average_recall", "macro_f1")}
-        if result is not reference and reference.rows and not reference.failed:
+        if reference is not None and result is not reference and reference.rows and not reference.missing:
             against = compare(result.rows, reference.rows, labels=labels).differences["accuracy"]
     return FilledCell(
         row=cell.row,
@@ -86,7 +91,7 @@ def _filled(table: PaperTable, result: Result, reference: Result) -> FilledCell:
         seeds=len({row.seed for row in result.rows}),
         clips=len({row.key for row in result.rows}),
         runs=result.runs,
-        failed=result.failed,
+        missing=result.missing,
     )
 
 

@@ -30,11 +30,11 @@ def markdown(filled_table: FilledTable) -> str:
         _line(columns),
         _line(["---"] * len(columns)),
     ]
-    for row in table.rows:
+    for row in filled_table.rows:
         cells = [filled_table.cell(row, labels) for labels in filled_table.labels]
         figures = [part for cell in cells for name in table.figures for part in (_measured(cell, name), _printed(cell, name))]
         lines.append(_line([row.title, *figures, *(_against(cell) for cell in cells)]))
-    remarks = [f"- {row.title}: {row.remark}." for row in table.rows if row.remark]
+    remarks = [f"- {row.title}: {row.remark}." for row in filled_table.rows if row.remark]
     return "\n".join([*lines, "", *remarks, ""])
 
 
@@ -55,13 +55,13 @@ def write_table(filled_table: FilledTable, folder: Path) -> list[Path]:
 def table_plot(filled_table: FilledTable) -> Figure:
     """Draw the first figure of every row with its interval, and the paper's; a panel for each number of classes."""
     table, name = filled_table.table, filled_table.table.figures[0]
-    figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 0.42 * len(table.rows)), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 0.42 * len(filled_table.rows)), layout="constrained")
     panels = figure.subplots(1, len(filled_table.labels), sharey=True, squeeze=False)[0]
     for axes, labels in zip(panels, filled_table.labels, strict=True):
-        _draw(axes, [filled_table.cell(row, labels) for row in table.rows], name=name)
+        _draw(axes, [filled_table.cell(row, labels) for row in filled_table.rows], name=name)
         axes.set_title(f"{labels} classes")
         axes.set_xlabel(FIGURES[name])
-    panels[0].set_yticks(range(len(table.rows)), [row.title for row in table.rows])
+    panels[0].set_yticks(range(len(filled_table.rows)), [row.title for row in filled_table.rows])
     panels[0].invert_yaxis()
     handles, labels_shown = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels_shown, loc="outside lower center", ncols=2, frameon=False)
