@@ -38,8 +38,7 @@ def config_of(folder: Path, **changes: Any) -> FrameConfig:
 def test_an_encoder_gives_the_states_of_the_layer_that_is_named(kind: str, tmp_path: Path) -> None:
     folder = saved(kind, tmp_path)
     last, first, averaged = (
-        AudioEncoder.load(config_of(folder, **changes)).frames(SECOND)
-        for changes in ({}, {"layer": 0}, {"average": 4})
+        AudioEncoder.load(config_of(folder, **changes)).frames(SECOND) for changes in ({}, {"layer": 0}, {"average": 4})
     )
     assert last.shape == first.shape == (FRAMES_PER_SECOND - 1, 16)
     assert not np.allclose(last, first)

@@ -72,7 +72,12 @@ def small(system: str, **changes: Any) -> Baseline:
 def experiment_of(system: str, **changes: Any) -> Experiment:
     """The experiment as it is shipped, with sizes and features of the tests."""
     shipped = load_experiment({"probe": "whisper_probe"}.get(system, system))
-    quick: dict[str, Any] = {"network": SMALL[system], "frames": FrameConfig(prosody=True), "batch_size": 16, "patience": None}
+    quick: dict[str, Any] = {
+        "network": SMALL[system],
+        "frames": FrameConfig(prosody=True),
+        "batch_size": 16,
+        "patience": None,
+    }
     return replace(shipped, corpora={"casia": 1}, protocol=Experiment().protocol, **(quick | changes))
 
 
@@ -113,7 +118,11 @@ def test_cme_has_the_sizes_of_the_authors_code() -> None:
     network = Cme(CmeConfig(frame_dimension=40, **GLOVE))
     convolutions = (40 * 5 + 1) * 64 + (64 * 2 + 1) * 128 + (128 * 2 + 1) * 128
     words = 2 * linear(300, 256) + linear(256, 256)
-    assert count_parameters(network) == convolutions + words + rnn(512, 256, gates=4, directions=2) + linear(512, 4) == 1_861_188
+    assert (
+        count_parameters(network)
+        == convolutions + words + rnn(512, 256, gates=4, directions=2) + linear(512, 4)
+        == 1_861_188
+    )
 
 
 def test_a_probe_is_linear_in_mean_and_deviation() -> None:

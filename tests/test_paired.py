@@ -10,7 +10,9 @@ from training.corpora.manifest import Clip
 from training.corpora.paired import PAIRED, Pair, pairs
 
 
-def sounds(*, speakers: tuple[str, ...] = ("a", "b", "c", "d"), corpora: tuple[str, ...] = ("casia", "nemo")) -> list[Clip]:
+def sounds(
+    *, speakers: tuple[str, ...] = ("a", "b", "c", "d"), corpora: tuple[str, ...] = ("casia", "nemo")
+) -> list[Clip]:
     return [
         Clip(
             key=f"{corpus}/{speaker}-{emotion}-{number}",

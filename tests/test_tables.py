@@ -32,7 +32,14 @@ TINY = (
     "batch_size=16",
 )
 TINY_NETWORK = {
-    "vcemo": {"width": 8, "heads": 2, "layers": 1, "fusion_steps": 4, "conv_channels": (2, 2, 2), "conv_time_strides": (4, 2, 2)},
+    "vcemo": {
+        "width": 8,
+        "heads": 2,
+        "layers": 1,
+        "fusion_steps": 4,
+        "conv_channels": (2, 2, 2),
+        "conv_time_strides": (4, 2, 2),
+    },
     "xu2019": {"audio_projection": 8, "hidden": 8, "heads": 2},
     "umons": {"width": 8, "heads": 2, "blocks": 1, "steps": 6},
     "mha2": {"hidden": 8},
@@ -147,7 +154,15 @@ def test_a_run_that_fails_loses_neither_the_others_nor_its_reason(
     monkeypatch.setattr(Workshop, "network", failing)
     monkeypatch.setattr("training.tables.commands.cells_of", lambda *_, **__: tiny_cells(1, "Ours", "MDRE (Yoon 2018)"))
     options = argparse.Namespace(
-        number=1, corpus="casia", small=False, set=[], seeds=1, jobs=1, out=tmp_path / "tables", classes=None, recall=False
+        number=1,
+        corpus="casia",
+        small=False,
+        set=[],
+        seeds=1,
+        jobs=1,
+        out=tmp_path / "tables",
+        classes=None,
+        recall=False,
     )
     with pytest.raises(TableIncomplete, match="2 failed"):
         fill_table(options, workshop)
@@ -184,7 +199,9 @@ def test_each_row_is_the_experiment_it_says(capsys: pytest.CaptureFixture[str]) 
     assert cells["MDRE (Yoon 2018), 6 classes"].patience is None, "of three speakers nobody is left to select"
     assert {one.protocol.kind for one in cells.values()} == {"speakers"}
     of_paired = cells_of(TABLES[2], corpus="paired", small=False)
-    assert {(cell.experiment.protocol.kind, cell.experiment.protocol.dev) for cell in of_paired} == {("sessions", "own")}
+    assert {(cell.experiment.protocol.kind, cell.experiment.protocol.dev) for cell in of_paired} == {
+        ("sessions", "own")
+    }
     assert of_paired[-1].experiment.contrast.two_passes
     on_iemocap = cells_of(TABLES[2], corpus="iemocap", small=False)
     assert {cell.experiment.feature_config.speech.language for cell in on_iemocap} == {"en"}

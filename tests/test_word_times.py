@@ -5,18 +5,21 @@ import pytest
 from conftest import MandarinClip
 
 from model.assets import AssetStore
+from model.speech import SpeechConfig
 from model.words import WordVectors
 from training.word_times import WordAligner, proportional_spans
 
 
 def test_without_sound_words_take_as_long_as_they_are_written() -> None:
-    np.testing.assert_allclose(proportional_spans(["就是", "下雨", "也"]), [[0, 0.4], [0.4, 0.8], [0.8, 1.0]], atol=1e-6)
+    np.testing.assert_allclose(
+        proportional_spans(["就是", "下雨", "也"]), [[0, 0.4], [0.4, 0.8], [0.8, 1.0]], atol=1e-6
+    )
     assert proportional_spans([]).shape == (0, 2)
 
 
 @pytest.fixture(scope="module")
 def aligner(assets: AssetStore) -> WordAligner:
-    return WordAligner(assets.path("whisper-base"))
+    return WordAligner(assets.path("whisper-base"), config=SpeechConfig())
 
 
 def test_words_are_found_where_they_are_said(

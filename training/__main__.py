@@ -115,10 +115,14 @@ def _add_table(command: argparse.ArgumentParser) -> None:
     command.add_argument("--corpus", default="paired", help="name, or path of a manifest (default %(default)s)")
     command.add_argument("--recall", action="store_true", help="print what has been run; train nothing")
     command.add_argument("--classes", type=int, choices=(4, 6), help="only this half of the table")
-    command.add_argument("--small", action="store_true", help="widths and epochs for an hour of one core; see small.toml")
+    command.add_argument(
+        "--small", action="store_true", help="widths and epochs for an hour of one core; see small.toml"
+    )
     command.add_argument("--out", type=Path, default=Path("tables"), help="folder to write to (default %(default)s)")
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change this in every cell")
-    command.add_argument("--bert", type=Path, help="folder that export-bert wrote, where the corpus's experiment reads one")
+    command.add_argument(
+        "--bert", type=Path, help="folder that export-bert wrote, where the corpus's experiment reads one"
+    )
     _add_training(command)
     _add_folders(command)
 

@@ -1,4 +1,4 @@
-"""Pre-trained audio encoders through transformers: HuBERT, WavLM, data2vec (of which emotion2vec is one, once converted)."""
+"""Pre-trained audio encoders through transformers: HuBERT, WavLM, and emotion2vec once converted to data2vec."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -46,7 +46,9 @@ class AudioEncoder:
             network = transformers.AutoModel.from_pretrained(config.encoder)
         except (OSError, ValueError) as error:
             kind = "folder" if Path(config.encoder).exists() else "folder or hub"
-            raise AssetMissing(f"no audio encoder {config.encoder} in that {kind}: {error}", value=config.encoder) from error
+            raise AssetMissing(
+                f"no audio encoder {config.encoder} in that {kind}: {error}", value=config.encoder
+            ) from error
         return cls(network, config=config)
 
     def frames(self, samples: Array) -> Array:

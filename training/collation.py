@@ -1,7 +1,7 @@
 """Padded batches for any system: VCEMO's own inputs, and what only comparison systems read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,12 @@ class HeardFeatures(Features):
     def with_text_of(self, other: Features | None) -> Features:
         """Return this sound with the words of another utterance, or with none; nobody says when they are said."""
         return replace(Features.with_text_of(self, other), word_spans=None)  # type: ignore[call-arg]
+
+
+def heard_in_silence(features: Features) -> HeardFeatures:
+    """Return the features as a comparison system gets them, with nothing in what it reads besides."""
+    given = {each.name: getattr(features, each.name) for each in fields(features)}
+    return HeardFeatures(**given)
 
 
 def collate_inputs(batch: Sequence[Features], *, config: FeatureConfig) -> dict[str, npt.NDArray[Any]]:

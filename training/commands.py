@@ -12,11 +12,11 @@ import torch.distributed as dist
 from rich.console import Console
 
 from model.assets import AssetStore
-from model.features import collate
 from model.network import VcemoNetwork
 from model.processors import one_blas_thread, usable_processors
 from training import prepare as preparation
 from training import sentence_export
+from training.collation import collate_inputs, heard_in_silence
 from training.comparison import Comparison, compare, print_comparison
 from training.corpora.catalog import corpus_named
 from training.distributed import launched_ranks
@@ -32,6 +32,7 @@ from training.reproduction import evaluations
 from training.scores import print_scores, score
 from training.shapes import module_shapes
 from training.side_by_side import train_side_by_side
+from training.systems import network_of
 from training.tables.commands import fill_table
 from training.views import ALONE, SHUFFLED, SOUND, TEXT
 from training.workshop import Workshop
@@ -207,9 +208,12 @@ def _print_plan(experiment: Experiment) -> None:
     if not console.is_terminal:
         console.width = 140  # a table folded for a file's 80 columns is not read by anyone
     console.print_json(json.dumps(asdict(experiment) | {"digest": experiment.digest}))
-    network = VcemoNetwork(experiment.network_config)
-    features = experiment.feature_config
-    console.print(module_shapes(network, collate(golden_features(features), config=features)))
+    network = network_of(experiment.system_config)
+    features = experiment.input_config
+    drawn = golden_features(features)
+    if not isinstance(network, VcemoNetwork):
+        drawn = [heard_in_silence(one) for one in drawn]
+    console.print(module_shapes(network, collate_inputs(drawn, config=features)))
 
 
 def _records(

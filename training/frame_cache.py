@@ -65,7 +65,7 @@ class FrameCache:
         return self._load_encoder()
 
     def heard(self, examples: Sequence[Example], progress: Progress | None = None) -> list[Example]:
-        """Return the examples, each with its own frames for the mel; in the order given, a clip's utterances together."""
+        """Return the examples, each with its own frames for the mel; a clip's utterances stand together."""
         clips = [list(some) for _, some in groupby(examples, key=lambda example: example.clip.key)]
         task = progress.add_task(f"frames, {self._config.kind}", total=len(clips)) if progress is not None else None
         found: list[Example] = []
@@ -114,7 +114,9 @@ class FrameCache:
         return self._aligner.spans(samples, example.transcript, words)
 
     def _path(self, examples: Sequence[Example]) -> Path:
-        said = [[example.transcript, example.transcript_status] if self._config.word_times else [] for example in examples]
+        said = [
+            [example.transcript, example.transcript_status] if self._config.word_times else [] for example in examples
+        ]
         document = {
             "version": _VERSION,
             "config": asdict(self._config),

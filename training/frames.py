@@ -1,4 +1,4 @@
-"""What comparison systems hear of an utterance in place of VCEMO's log mel, each as its paper says, in librosa's terms."""
+"""What comparison systems hear of an utterance in place of VCEMO's log mel: each as its paper says, by librosa."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -34,9 +34,9 @@ class FrameConfig:
     """Windows of 25 ms every 10 ms, whatever the kind."""
 
     kind: FrameKind = "log_mel"
-    """``log_mel``: what VCEMO's network reads. ``spectrogram``: 257 log powers, pre-emphasised, mean and deviation of the
-    utterance taken away (Xu). ``mfcc``: 12 cepstra and log energy with both deltas (Yoon). ``fbank``: 40 log bands (CME,
-    MHA-2). ``encoder``: hidden states of a pre-trained audio encoder, 50 a second (:mod:`training.audio_encoder`)."""
+    """``log_mel``: what VCEMO's network reads. ``spectrogram``: 257 log powers, pre-emphasised, mean and deviation of
+    the utterance taken away (Xu). ``mfcc``: 12 cepstra and log energy with both deltas (Yoon). ``fbank``: 40 log bands
+    (CME, MHA-2). ``encoder``: states of a pre-trained audio encoder, 50 a second (:mod:`training.audio_encoder`)."""
     average: int = 1
     """How many neighbouring frames are averaged into one; 1 in every paper. 4 trains four times as fast on a CPU."""
     prosody: bool = False

@@ -61,7 +61,7 @@ def training_loss(
     """Combine both losses: (CE + alpha SupCon) / (1 + alpha) (VCEMO §3.4).
 
     logits: (batch, classes). features: (batch, d), L2-normalised. labels: (batch,). Of two passes over a batch
-    both are rows here: both predict, and both are anchors. kind ``sigmoid``: of every class by itself, without smoothing.
+    both are rows here: both predict, and both are anchors. kind ``sigmoid``: every class by itself, not smoothed.
     """
     if kind == "sigmoid":
         truth = nn.functional.one_hot(labels, logits.shape[1]).to(logits.dtype)

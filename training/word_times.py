@@ -1,4 +1,4 @@
-"""When each word of an utterance is said, from Whisper's cross-attention, or in proportion where the words are not said."""
+"""When each word of an utterance is said: by Whisper's cross-attention, or in proportion where nobody says it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +21,9 @@ _MEDIAN_FILTER_WIDTH: Final = 7
 
 
 class WordAligner:
-    """Whisper's attention from text tokens to sound, through dynamic time warping (as Whisper's own word timestamps)."""
+    """Whisper's attention from text tokens to sound, through dynamic time warping, as for its word timestamps."""
 
-    def __init__(self, directory: Path, *, config: SpeechConfig = SpeechConfig(), threads: int = 1) -> None:
+    def __init__(self, directory: Path, *, config: SpeechConfig, threads: int = 1) -> None:
         """Load the recogniser's weights. directory: of a Whisper in CTranslate2's format, with its alignment heads."""
         self._config = config
         self._whisper = ctranslate2.models.Whisper(
@@ -61,7 +61,11 @@ class WordAligner:
         return self._of_words(text, tokens, words, begins)
 
     def _of_words(
-        self, text: str, tokens: Sequence[int], words: Sequence[str], begins: npt.NDArray[np.floating]  # type: ignore[type-arg]
+        self,
+        text: str,
+        tokens: Sequence[int],
+        words: Sequence[str],
+        begins: npt.NDArray[np.floating],  # type: ignore[type-arg]
     ) -> Array:
         # A character of Chinese may be two or three tokens: it belongs to the one that completes it.
         ends = [len(self._tokenizer.decode(tokens[: k + 1]).rstrip("\ufffd")) for k in range(len(tokens))]

@@ -21,10 +21,10 @@ from model.lower_layers import LowerLayers
 from model.sentence import load_sentence_encoder
 from model.speech import SpeechRecognizer
 from model.words import WordVectors
+from training.audio_encoder import AudioEncoder
 from training.dataset import TrainingSet
 from training.distributed import Ranks
 from training.evaluation import Evaluation, evaluate
-from training.audio_encoder import AudioEncoder
 from training.experiment import Experiment
 from training.extraction import Extraction
 from training.frame_cache import FrameCache

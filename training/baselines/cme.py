@@ -1,7 +1,7 @@
 """Cross-modality excitement (Li et al., 2020; CME): word by word, sound and text open each other's gates.
 
-Needs to know when each word is said: see :mod:`training.word_times`. The published figures took the best epoch on the test
-session itself, which is not copied. Their second table of words is a Linear on the same static vectors here.
+Needs to know when each word is said: see :mod:`training.word_times`. The published figures took the best epoch on the
+test session itself, which is not copied. Their second table of words is a Linear on the same static vectors here.
 """
 
 from dataclasses import dataclass

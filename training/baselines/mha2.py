@@ -1,8 +1,8 @@
 """Multi-hop attention (Yoon et al., ICASSP 2019), two hops: VCEMO's "Yoon's model".
 
-There is no official code; sizes are those of the nearest public one, CME's authors' ``NeoMHA2``. Its reported accuracy was
-a precision, corrected later by its authors from .583 to .543 on seven classes; folds were random over utterances.
-Neither is copied.
+There is no official code; sizes are those of the nearest public one, CME's authors' ``NeoMHA2``. The accuracy that its
+own authors reported was a precision, corrected later from .583 to .543 on seven classes, and folds were random over
+utterances. Neither is copied.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Learning alignment (Xu et al., Interspeech 2019): words attend the frames of the audio, then both are read together.
 
-Sizes are those of the authors' recipe in DELTA, whose accuracy is the paper's; the paper's own text has 34 descriptors a
+Sizes are those of the authors' recipe in DELTA, whose accuracy is the paper's; the paper itself has 34 descriptors a
 frame for the spectrogram. DELTA's recipe validates and reports on the same session; ours has no such fault.
 """
 

@@ -70,7 +70,9 @@ def facts_of(filled_table: FilledTable) -> str:
     clips = {cell.labels: cell.clips for cell in filled_table.cells if cell.measured}
     seeds = max((cell.seeds for cell in filled_table.cells), default=0)
     tested = ", ".join(f"{counted(number, 'clip')} of {labels} classes" for labels, number in sorted(clips.items()))
-    return f"{filled_table.corpus}, {filled_table.protocol}; tested on {tested or 'nothing yet'}; {counted(seeds, 'seed')}"
+    return (
+        f"{filled_table.corpus}, {filled_table.protocol}; tested on {tested or 'nothing yet'}; {counted(seeds, 'seed')}"
+    )
 
 
 def _filled(table: PaperTable, result: Result, reference: Result | None) -> FilledCell:

@@ -155,8 +155,8 @@ _TABLE_3: Final = PaperTable(
             "Embeddings + BERT + Acoustic",
             ("acoustic", "words", "sentence"),
             _printed(0.6699, 0.6690),
-            "the paper prints 69.52 and 74.10 here, which are two cells of its Table 2 (Xu's UA and Ours (SupCon)'s UA): a "
-            "copy error; shown is its Table 1, Ours, the same model",
+            "the paper prints 69.52 and 74.10 here, which are Xu's UA and Ours (SupCon)'s UA of its Table 2: a copy "
+            "error; shown is Ours of its Table 1, the same model",
         ),
     ),
 )

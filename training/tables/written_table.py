@@ -32,7 +32,9 @@ def markdown(filled_table: FilledTable) -> str:
     ]
     for row in filled_table.rows:
         cells = [filled_table.cell(row, labels) for labels in filled_table.labels]
-        figures = [part for cell in cells for name in table.figures for part in (_measured(cell, name), _printed(cell, name))]
+        figures = [
+            part for cell in cells for name in table.figures for part in (_measured(cell, name), _printed(cell, name))
+        ]
         lines.append(_line([row.title, *figures, *(_against(cell) for cell in cells)]))
     remarks = [f"- {row.title}: {row.remark}." for row in filled_table.rows if row.remark]
     return "\n".join([*lines, "", *remarks, ""])
@@ -54,7 +56,7 @@ def write_table(filled_table: FilledTable, folder: Path) -> list[Path]:
 
 def table_plot(filled_table: FilledTable) -> Figure:
     """Draw the first figure of every row with its interval, and the paper's; a panel for each number of classes."""
-    table, name = filled_table.table, filled_table.table.figures[0]
+    name = filled_table.table.figures[0]
     figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 0.42 * len(filled_table.rows)), layout="constrained")
     panels = figure.subplots(1, len(filled_table.labels), sharey=True, squeeze=False)[0]
     for axes, labels in zip(panels, filled_table.labels, strict=True):
