@@ -24,7 +24,9 @@ class HeardFeatures(Features):
 
     def with_text_of(self, other: Features | None) -> Features:
         """Return this sound with the words of another utterance, or with none; nobody says when they are said."""
-        return replace(Features.with_text_of(self, other), word_spans=None)  # type: ignore[call-arg]
+        changed = Features.with_text_of(self, other)
+        assert isinstance(changed, HeardFeatures)
+        return replace(changed, word_spans=None)
 
 
 def heard_in_silence(features: Features) -> HeardFeatures:

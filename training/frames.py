@@ -1,7 +1,8 @@
 """What comparison systems hear of an utterance in place of VCEMO's log mel: each as its paper says, by librosa."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import librosa
 import numpy as np
@@ -11,6 +12,7 @@ from model.acoustic import MelConfig, log_mel
 from model.audio import SAMPLE_RATE_HZ
 
 Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 FrameKind = Literal["log_mel", "spectrogram", "mfcc", "fbank", "encoder"]
 
 _FFT_BINS: Final = 257
@@ -71,8 +73,13 @@ class FrameConfig:
 def frames_of(samples: Array, config: FrameConfig) -> Array:
     """Compute the frames (frames, dimension) of one utterance (samples,) at 16 kHz; not for kind ``encoder``."""
     samples = np.pad(samples, (0, max(0, 2 * (_FFT_BINS - 1) - len(samples))))
-    compute = {"log_mel": log_mel, "spectrogram": _spectrogram, "mfcc": _mfcc, "fbank": _fbank}[config.kind]
-    return averaged(compute(samples), config.average)  # type: ignore[operator]
+    compute: Mapping[str, Callable[[Array], Array]] = {
+        "log_mel": log_mel,
+        "spectrogram": _spectrogram,
+        "mfcc": _mfcc,
+        "fbank": _fbank,
+    }
+    return averaged(compute[config.kind](samples), config.average)
 
 
 def averaged(frames: Array, number: int) -> Array:
@@ -101,14 +108,14 @@ def prosody_of(samples: Array) -> Array:
     return np.concatenate([*summary, [voiced.mean(), np.log1p(seconds)]]).astype(np.float32)
 
 
-def _functionals(contour: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:  # type: ignore[type-arg]
+def _functionals(contour: Floats) -> Floats:
     """Seven quantiles, mean, deviation, slope over the utterance, and mean absolute change: (11,)."""
     slope = np.polyfit(np.linspace(-1, 1, len(contour)), contour, 1)[0] if len(contour) > 1 else 0.0
     change = np.abs(np.diff(contour)).mean() if len(contour) > 1 else 0.0
     return np.array([*np.quantile(contour, _QUANTILES), contour.mean(), contour.std(), slope, change])
 
 
-def _periodicity(samples: Array, pitch: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:  # type: ignore[type-arg]
+def _periodicity(samples: Array, pitch: Floats) -> Floats:
     """Correlation of each window with itself one period later, 0 to 1: about the probability that it is voiced."""
     half = _PITCH_WINDOW_SAMPLES // 2
     centred = np.pad(samples, half)
@@ -128,7 +135,8 @@ def _spectrogram(samples: Array) -> Array:
         librosa.stft(emphasised, n_fft=2 * (_FFT_BINS - 1), win_length=_WINDOW_SAMPLES, hop_length=_HOP_SAMPLES)
     )
     logs = np.log(powers**2 + _FLOOR).T
-    return ((logs - logs.mean(0)) / (logs.std(0) + 1e-3)).astype(np.float32)  # type: ignore[no-any-return]
+    scaled: Array = ((logs - logs.mean(0)) / (logs.std(0) + 1e-3)).astype(np.float32)
+    return scaled
 
 
 def _fbank(samples: Array) -> Array:
@@ -144,4 +152,5 @@ def _mfcc(samples: Array) -> Array:
         # The window of a delta.
         columns = np.pad(columns, ((0, 0), (0, 9 - columns.shape[1])), mode="edge")
     deltas = [librosa.feature.delta(columns, order=order) for order in (1, 2)]
-    return np.concatenate([columns, *deltas]).T.astype(np.float32)
+    frames: Array = np.concatenate([columns, *deltas]).T.astype(np.float32)
+    return frames

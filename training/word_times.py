@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import ctranslate2
 import numpy as np
@@ -15,6 +15,7 @@ from model.whisper_spectrum import HOP_SAMPLES, WhisperSpectrum
 from model.whisper_writer import first_special
 
 Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 
 _TOKENS_PER_SECOND: Final = 50
 _MEDIAN_FILTER_WIDTH: Final = 7
@@ -65,18 +66,20 @@ class WordAligner:
         text: str,
         tokens: Sequence[int],
         words: Sequence[str],
-        begins: npt.NDArray[np.floating],  # type: ignore[type-arg]
+        begins: Floats,
     ) -> Array:
         # A character of Chinese may be two or three tokens: it belongs to the one that completes it.
         ends = [len(self._tokenizer.decode(tokens[: k + 1]).rstrip("\ufffd")) for k in range(len(tokens))]
-        spans, position = [], 0
+        spans: list[list[float]] = []
+        position = 0
         for word in words:
             first = max(position, text.find(word, position))
             position = first + len(word)
             start = int(np.searchsorted(ends, first, side="right"))
             end = int(np.searchsorted(ends, position, side="left")) + 1
-            spans.append([begins[min(start, len(begins) - 1)], begins[min(end, len(begins) - 1)]])
-        return np.clip(np.array(spans, dtype=np.float32), 0.0, 1.0)
+            spans.append([float(begins[min(edge, len(begins) - 1)]) for edge in (start, end)])
+        clipped: Array = np.clip(np.array(spans, dtype=np.float32), 0.0, 1.0)
+        return clipped
 
 
 def proportional_spans(words: Sequence[str]) -> Array:
