@@ -69,6 +69,7 @@
     │   └── ServiceUnreachable        it did not answer, for longer than a live call waits
     ├── CorpusError               training data that cannot be used
     ├── CheckpointInvalid         not the state of this run
+    ├── TableIncomplete           some runs of a table failed; the others are in it
     └── TrainingInterrupted       asked to stop, and saved
 
 Each class carries a stable ``code``; ``value`` and ``limit`` say what was found and what was allowed.
@@ -500,6 +501,12 @@ class CheckpointInvalid(VcemoError):
     """A checkpoint cannot be read, or is of another run."""
 
     code = "checkpoint_invalid"
+
+
+class TableIncomplete(VcemoError):
+    """Some runs of a table failed; those that ended are in it."""
+
+    code = "table_incomplete"
 
 
 class TrainingInterrupted(VcemoError):

@@ -165,3 +165,8 @@ def test_a_share_above_one_is_refused(name: str) -> None:
 def test_the_network_counts_ngrams_in_as_many_buckets_as_the_features_do() -> None:
     experiment = load_experiment("default", overrides=["features.ngrams.buckets=1024"])
     assert experiment.network_config.ngram_buckets == experiment.feature_config.ngrams.buckets == 1024
+
+
+def test_an_override_of_nothing_puts_the_default_back() -> None:
+    assert load_experiment("umons").patience == 3
+    assert load_experiment("umons", overrides=["patience="]).patience is None

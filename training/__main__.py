@@ -25,6 +25,7 @@ examples:
   torchrun --nproc-per-node 2 -m training train paper_casia
   python -m training evaluate --json                   recall by speaker left out, and the controls
   python -m training report paper_casia --seeds 3 --against paper_casia --against-set contrast.alpha=0
+  python -m training table 3 --corpus paired --seeds 3 --small
   python -m training export --out artifacts/vcemo-whisper-zh
   python -m training reproduce-default
   python -m training export-bert --model ./bert-base-chinese --out ./bert-onnx
@@ -39,6 +40,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int | None]] = {
     "train": commands.train,
     "evaluate": commands.evaluate,
     "report": commands.report,
+    "table": commands.table,
     "export": commands.export,
     "reproduce-default": commands.reproduce_default,
     "export-bert": commands.export_bert,
@@ -95,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what intervals resample: sentences or dialogues (given), or speakers, where there are many",
     )
     report.add_argument("--against-set", action="append", default=[], metavar="KEY=VALUE", help="its changes")
+    _add_table(add("table", help="one of the paper's tables, run on a corpus, beside what the paper printed"))
     export = add("export", help="train on everyone, and seal the bundle that is served")
     _add_experiment(export)
     _add_training(export)
@@ -119,6 +122,23 @@ def _parser() -> argparse.ArgumentParser:
     _add_folders(retrain)
     _add_bert(add("export-bert", help="a BERT folder of transformers -> ONNX sentence encoder"))
     return parser
+
+
+def _add_table(command: argparse.ArgumentParser) -> None:
+    command.add_argument("number", type=int, choices=(1, 2, 3), help="which of the paper's")
+    command.add_argument("--corpus", default="paired", help="name, or path of a manifest (default %(default)s)")
+    command.add_argument("--recall", action="store_true", help="print what has been run; train nothing")
+    command.add_argument("--classes", type=int, choices=(4, 6), help="only this half of the table")
+    command.add_argument(
+        "--small", action="store_true", help="widths and epochs for an hour of one core; see small.toml"
+    )
+    command.add_argument("--out", type=Path, default=Path("tables"), help="folder to write to (default %(default)s)")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change this in every cell")
+    command.add_argument(
+        "--bert", type=Path, help="folder that export-bert wrote, where the corpus's experiment reads one"
+    )
+    _add_training(command)
+    _add_folders(command)
 
 
 def _add_experiment(command: argparse.ArgumentParser) -> None:

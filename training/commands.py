@@ -13,11 +13,11 @@ import torch.distributed as dist
 from rich.console import Console
 
 from model.assets import AssetStore
-from model.features import collate
 from model.network import VcemoNetwork
 from model.processors import one_blas_thread, usable_processors
 from training import prepare as preparation
 from training import retrain_command, sentence_export
+from training.collation import collate_inputs, heard_in_silence
 from training.comparison import Comparison, compare, print_comparison
 from training.corpora import feedback
 from training.corpora.catalog import corpus_named
@@ -34,6 +34,8 @@ from training.reproduction import evaluations
 from training.scores import print_scores, score
 from training.shapes import module_shapes
 from training.side_by_side import train_side_by_side
+from training.systems import network_of
+from training.tables.commands import fill_table
 from training.views import ALONE, SHUFFLED, SOUND, TEXT
 from training.workshop import Workshop
 
@@ -157,6 +159,11 @@ def _prepare_feedback(options: argparse.Namespace, console: Console) -> None:
     console.print(f"wrote {facts.manifest}", highlight=False, markup=False, soft_wrap=True)
 
 
+def table(options: argparse.Namespace, console: Console) -> None:
+    """Run one of the paper's tables on a corpus."""
+    fill_table(options, _workshop(options, console, Experiment()))
+
+
 def export_bert(options: argparse.Namespace, console: Console) -> None:
     """Turn a BERT into the bundle's sentence encoder."""
     config = sentence_export.export_bert(
@@ -222,9 +229,12 @@ def _print_plan(experiment: Experiment) -> None:
     if not console.is_terminal:
         console.width = 140  # a table folded for a file's 80 columns is not read by anyone
     console.print_json(json.dumps(asdict(experiment) | {"digest": experiment.digest}))
-    network = VcemoNetwork(experiment.network_config)
-    features = experiment.feature_config
-    console.print(module_shapes(network, collate(golden_features(features), config=features)))
+    network = network_of(experiment.system_config)
+    features = experiment.input_config
+    drawn = golden_features(features)
+    if not isinstance(network, VcemoNetwork):
+        drawn = [heard_in_silence(one) for one in drawn]
+    console.print(module_shapes(network, collate_inputs(drawn, config=features)))
 
 
 def _records(
