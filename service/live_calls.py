@@ -50,6 +50,8 @@ class LiveCalls:
         self._store: CallStore | None = None
         self._opening = asyncio.Lock()
         self._cannot_keep = not settings.keep_live_calls
+        self.has_restored = False
+        """Whether calls that a process before left behind go on; none is found before."""
         self.is_leaving = asyncio.Event()
         """Set when every client has to connect anew: the process ends."""
         self.version = 0
@@ -90,8 +92,10 @@ class LiveCalls:
         """Return a call for its client to go on with.
 
         Raises:
+            NotReady: it may be among those that a process before has left behind, which do not go on yet.
             SessionUnknown: there is none of this id, or another key began it.
         """
+        self._edition()
         call = self._calls.get(session_id)
         if call is None or call.facts.key_name != key_name:
             raise SessionUnknown("no live call of this id is known here, or it was over too long ago", value=session_id)
@@ -123,11 +127,13 @@ class LiveCalls:
 
     async def restore(self) -> None:
         """Go on with calls that a process before left behind, where there are any."""
-        if self._cannot_keep or not any(_folder(self._settings).glob(_SOUND_FILES)):
-            return
-        store = await self._open_store()
-        if store is None:
-            return
+        if not self._cannot_keep and any(_folder(self._settings).glob(_SOUND_FILES)):
+            store = await self._open_store()
+            if store is not None:
+                await self._restore(store)
+        self.has_restored = True
+
+    async def _restore(self, store: "CallStore") -> None:
         for kept, sound in await asyncio.to_thread(store.unfinished):
             try:
                 await self._go_on(kept, sound, store)
@@ -149,7 +155,12 @@ class LiveCalls:
             await asyncio.to_thread(self._store.close)
 
     def _edition(self) -> Edition:
-        if self._editions.current is None or self.is_leaving.is_set():
+        if not self.has_restored or self.is_leaving.is_set():
+            raise NotReady("the service is not ready for live calls")
+        return self._loaded()
+
+    def _loaded(self) -> Edition:
+        if self._editions.current is None:
             raise NotReady("the service is not ready for live calls")
         return self._editions.current
 
@@ -185,7 +196,7 @@ class LiveCalls:
             kept.session_id, store=store, sound=sound, messages=kept.events, reserved_seq=kept.reserved_seq
         )
         call = LiveCall(
-            facts, edition=self._edition(), settings=self._settings, record=record, rules=self._rules, hooks=self._hooks
+            facts, edition=self._loaded(), settings=self._settings, record=record, rules=self._rules, hooks=self._hooks
         )
         received = await asyncio.to_thread(sound.read)
         known = (kept.checkpoint_frame - sound.first_frame) * kept.format.frame_bytes

@@ -103,6 +103,7 @@ class _Connection:
         self._seat = CallSeat()
         self._too_long: CallTooLong | None = None
         self._repeated_bytes = 0
+        self._sent_seq = 0
 
     async def serve(self, *, after_seq: int | None) -> None:
         """Serve until the call is over, the client is gone, or another connection takes over.
@@ -114,9 +115,11 @@ class _Connection:
         await self._take_over()
         calls.join(self._call)
         try:
+            kept = (seq for seq, _ in self._call.record.after(0))
+            self._sent_seq = max(kept, default=0) if after_seq is None else after_seq
             await self._greet()
             self._repeated_bytes = self._call.num_repeated_frames * self._call.facts.format.frame_bytes
-            sending = asyncio.create_task(self._send(after_seq))
+            sending = asyncio.create_task(self._send())
             hearing = asyncio.create_task(self._hear())
             taken, leaving = (asyncio.create_task(each.wait()) for each in (self._seat.taken, calls.is_leaving))
             first = await _first_of(sending, hearing, taken, leaving)
@@ -144,13 +147,15 @@ class _Connection:
 
     async def _greet(self) -> None:
         facts = self._call.edition.facts
-        await self._say(
+        await self._write(
             SessionMessage(
+                # Not a number of its own: what was missed has lower ones than any that would be free.
+                seq=self._sent_seq,
                 session_id=self._call.facts.session_id,
                 received_ms=self._call.received_ms,
                 resume_seconds=self._service.settings.resume_seconds,
                 model=ModelName(name=facts.name, version=facts.version, asr=facts.features.speech.asset),
-            )
+            ).model_dump_json()
         )
 
     async def _hear(self) -> None:
@@ -189,17 +194,13 @@ class _Connection:
         if not is_end:
             raise StreamInvalid('a text message is {"type": "end"}; sound comes in binary messages')
 
-    async def _send(self, after_seq: int | None) -> None:
-        """Send what there is until all is said; what is not kept goes behind what is, and only as the newest."""
-        call, sent = self._call, after_seq
-        if sent is None:
-            sent = max((seq for seq, _ in call.record.after(0)), default=0)
+    async def _send(self) -> None:
+        """Send what there is until all is said; of what is not kept the newest only."""
+        call = self._call
         acked_at, acked_ms = time.monotonic(), -1
         while True:
             call.changed.clear()
-            for seq, document in call.record.after(sent):
-                await self._write(document)
-                sent = seq
+            await self._send_kept()
             if call.state == "ended":
                 return
             for partial in call.partials():
@@ -211,8 +212,16 @@ class _Connection:
                 async with asyncio.timeout(_ACK_SECONDS / 2):
                     await call.changed.wait()
 
+    async def _send_kept(self) -> None:
+        for seq, document in self._call.record.after(self._sent_seq):
+            await self._write(document)
+            self._sent_seq = seq
+
     async def _say(self, message: Message) -> None:
-        await self._write(message.model_copy(update={"seq": await self._call.record.number()}).model_dump_json())
+        """Send a message that is not kept, behind those that are and have lower numbers."""
+        seq = await self._call.record.number()
+        await self._send_kept()
+        await self._write(message.model_copy(update={"seq": seq}).model_dump_json())
 
     async def _write(self, text: str) -> None:
         limit = self._service.settings.slow_client_seconds
