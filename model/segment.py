@@ -1,7 +1,8 @@
 """Recording in, utterances out: voice activity, split at pauses."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,13 @@ from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from model.audio import SAMPLE_RATE_HZ, Recording
 from model.errors import TooManyUtterances
+
+_FRAME: Final = SAMPLE_RATE_HZ // 100
+_SOFT_DB: Final = 30.0
+"""Below the loud parts of an utterance; softer sound belongs to no speech."""
+_ABOVE_NOISE_DB: Final = 10.0
+_SHORT_GAP_FRAMES: Final = 20
+_SILENT: Final = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,10 +37,24 @@ class SegmentConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speech:
-    """Where somebody speaks on one channel: samples at 16 kHz, counted from its beginning, without padding."""
+    """Where somebody speaks on one channel: samples at 16 kHz, counted from its beginning.
+
+    start, end: what voice activity is sure of. heard_start, heard_end: what a listener would say.
+    """
 
     start: int
     end: int
+    heard_start: int
+    heard_end: int
+
+    def shifted(self, by: int) -> "Speech":
+        """Return the same speech, where the channel begins so many samples earlier."""
+        return Speech(
+            start=self.start + by,
+            end=self.end + by,
+            heard_start=self.heard_start + by,
+            heard_end=self.heard_end + by,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +62,7 @@ class Utterance:
     """One stretch of speech of one channel.
 
     samples: (samples,) float32 at 16 kHz, a view into the recording, with the padding on both sides.
-    start_ms, end_ms: of the speech alone, so that turns that follow each other do not seem to overlap.
+    start_ms, end_ms: of the speech as heard, so that turns that follow each other do not seem to overlap.
     """
 
     samples: npt.NDArray[np.float32]
@@ -83,7 +105,18 @@ def find_speech(samples: npt.NDArray[np.float32], *, config: SegmentConfig = Seg
         min_silence_duration_ms=config.min_silence_ms,
         speech_pad_ms=0,
     )
-    return [Speech(start=found["start"], end=found["end"]) for found in get_speech_timestamps(samples, options)]
+    spans = [(found["start"], found["end"]) for found in get_speech_timestamps(samples, options)]
+    pad = config.speech_pad_ms * SAMPLE_RATE_HZ // 1000
+    return [
+        _heard(
+            samples,
+            start,
+            end,
+            at_least=max(0, start - pad, spans[index - 1][1] if index else 0),
+            at_most=min(len(samples), end + pad, spans[index + 1][0] if index + 1 < len(spans) else len(samples)),
+        )
+        for index, (start, end) in enumerate(spans)
+    ]
 
 
 def find_speech_in_pieces(
@@ -99,7 +132,7 @@ def find_speech_in_pieces(
     while begin < len(samples):
         end = min(len(samples), begin + longest)
         piece = np.array(samples[begin:end])
-        found = [Speech(start=begin + one.start, end=begin + one.end) for one in find_speech(piece, config=config)]
+        found = [one.shifted(begin) for one in find_speech(piece, config=config)]
         settled = found if end == len(samples) else [one for one in found if one.end + pause < end]
         yield settled
         if end == len(samples):
@@ -116,30 +149,50 @@ def cut_utterances(
     """Cut the speech of each channel out of a recording, padded, in order of time."""
     utterances = [
         Utterance(
-            samples=samples[cut.start : cut.end],
+            samples=samples[start:end],
             channel=channel,
-            start_ms=_milliseconds(spoken.start),
-            end_ms=_milliseconds(spoken.end),
+            start_ms=_milliseconds(spoken.heard_start),
+            end_ms=_milliseconds(spoken.heard_end),
         )
         for channel, (samples, found) in enumerate(zip(recording.samples, speech, strict=True))
-        for spoken, cut in zip(found, _padded(found, len(samples), config=config), strict=True)
+        for spoken, (start, end) in zip(found, _padded(found, len(samples), config=config), strict=True)
     ]
     return sorted(utterances, key=lambda utterance: (utterance.start_ms, utterance.channel))
 
 
-def _padded(speech: Sequence[Speech], num_samples: int, *, config: SegmentConfig) -> list[Speech]:
+def _padded(speech: Sequence[Speech], num_samples: int, *, config: SegmentConfig) -> list[tuple[int, int]]:
     """Add the padding on both sides; a pause too short for two is shared, as by the library that finds the speech."""
     pad = config.speech_pad_ms * SAMPLE_RATE_HZ // 1000
-    padded = list(speech)
+    padded = []
     for index, found in enumerate(speech):
         before = found.start - speech[index - 1].end if index else 2 * pad
         after = speech[index + 1].start - found.end if index + 1 < len(speech) else 2 * pad
-        padded[index] = replace(
-            found,
-            start=max(0, found.start - (pad if before >= 2 * pad else before // 2)),
-            end=min(num_samples, found.end + (pad if after >= 2 * pad else after // 2)),
-        )
+        start = max(0, found.start - (pad if before >= 2 * pad else before // 2))
+        padded.append((start, min(num_samples, found.end + (pad if after >= 2 * pad else after // 2))))
     return padded
+
+
+def _heard(samples: npt.NDArray[np.float32], start: int, end: int, *, at_least: int, at_most: int) -> Speech:
+    """Find, by its level, the onset that voice activity takes up to 0.6 s to be sure of.
+
+    Where the channel ends in a pause, voice activity also takes that for speech.
+    """
+    frames = samples[at_least:at_most][: (at_most - at_least) // _FRAME * _FRAME].reshape(-1, _FRAME)
+    if not len(frames):
+        return Speech(start=start, end=end, heard_start=start, heard_end=end)
+    levels_db = 10 * np.log10(np.mean(np.square(frames), axis=1) + _SILENT)
+    loud = levels_db > max(np.quantile(levels_db, 0.9) - _SOFT_DB, np.quantile(levels_db, 0.05) + _ABOVE_NOISE_DB)
+    onset = (start - at_least) // _FRAME
+    before = np.flatnonzero(loud[:onset])[::-1]
+    for frame in before:
+        if onset - frame > _SHORT_GAP_FRAMES:
+            break
+        onset = frame
+    heard_start = min(start, at_least + int(onset) * _FRAME)
+    heard_end = end
+    if end == len(samples) and loud.any():
+        heard_end = at_least + (int(np.flatnonzero(loud)[-1]) + 1) * _FRAME
+    return Speech(start=start, end=end, heard_start=heard_start, heard_end=max(heard_end, start + _FRAME))
 
 
 def _milliseconds(sample: int) -> int:
