@@ -37,6 +37,8 @@ SHOWS: Final = {
     "throughput": "our service beside a plain one with faster-whisper's defaults, and greedy (a quarter of an hour)",
     "load": "latency at half of saturation, and the processor time that is not Whisper's (minutes)",
     "long-recording": "ten minutes of speech in one upload: speed and memory",
+    "call": "a call of ten minutes, every turn known: times, roles, the summary by hand, as a job (minutes)",
+    "job-restart": "kill -9 in the middle of a job, and what a busy job costs whoever asks meanwhile (minutes)",
     "start-up": "seconds from the command to ready, median of five",
     "life-cycle": "kill -TERM and other bundles under load, 20 times each: requests lost, errors (minutes)",
     "bombs": "hostile recordings over HTTP: how soon each is refused, and what they leave in memory",
