@@ -39,6 +39,7 @@ SHOWS: Final = {
     "long-recording": "ten minutes of speech in one upload: speed and memory",
     "call": "a call of ten minutes, every turn known: times, roles, the summary by hand, as a job (minutes)",
     "job-restart": "kill -9 in the middle of a job, and what a busy job costs whoever asks meanwhile (minutes)",
+    "job-hour": "an hour of a call as a job: speed, memory, and what is left on the disk (ten minutes)",
     "start-up": "seconds from the command to ready, median of five",
     "life-cycle": "kill -TERM and other bundles under load, 20 times each: requests lost, errors (minutes)",
     "bombs": "hostile recordings over HTTP: how soon each is refused, and what they leave in memory",
