@@ -97,8 +97,8 @@ def test_settings_do_not_change() -> None:
 
 
 def test_roles_are_read_in_the_order_of_channels() -> None:
-    assert Settings(channel_roles="agent,customer").roles == ("agent", "customer")
-    assert Settings().roles == ()
+    assert Settings(channel_roles="agent,customer").roles().names == ("agent", "customer")
+    assert Settings().roles().names == ()
 
 
 def test_origins_are_none_unless_named() -> None:

@@ -49,7 +49,7 @@ def measure(workbench: Workbench) -> Report:
     )
     same, of = agreement(live, uploaded["segments"])
     return Report(
-        title=f"a live call of {_SECONDS:g} s, kill -9 after {_KILLED_AFTER_SECONDS[0]:g} and {_KILLED_AFTER_SECONDS[1]:g} s",
+        title=f"a live call of {_SECONDS:g} s, kill -9 after {' and '.join(map(str, _KILLED_AFTER_SECONDS))} s",
         figures=[
             Figure(name="segments", value=len(live)),
             _none("segments lost", len({one["id"] for one in uploaded["segments"]} - set(ids))),
