@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from model.listener import Listener
@@ -144,6 +145,7 @@ class CallRecord:
         facts = {"session_id": self._session_id, "error": type(error).__name__}
         logger.error("a live call is not kept on disk any more", extra={"facts": facts})
         self._store = None
-        if self._sound is not None:
-            self._sound.delete()
-            self._sound = None
+        sound, self._sound = self._sound, None
+        if sound is not None:
+            with suppress(OSError):
+                sound.delete()

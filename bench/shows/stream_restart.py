@@ -20,8 +20,8 @@ from bench.serving.live_call import ROLES, agreement, as_wav, drawn_call, stream
 from bench.serving.server import free_port, service_command, started
 from bench.workbench import Workbench
 
-_SECONDS: Final = 70.0
-_KILLED_AFTER_SECONDS: Final = (16.0, 40.0)
+_SECONDS: Final = 60.0
+_KILLED_AFTER_SECONDS: Final = (16.0, 38.0)
 _MIN_AGREEMENT: Final = 0.98
 _RULES: Final = """
 [[rule]]
