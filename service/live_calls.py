@@ -13,6 +13,7 @@ from model.errors import NotReady, Overloaded, SessionUnknown
 from model.listener import Listener
 from model.speaker import Conversation
 from service.alerts import AlertRule
+from service.board import board_of
 from service.call_format import CallFormat
 from service.call_record import CallRecord
 from service.editions import Edition, Editions
@@ -49,6 +50,7 @@ class LiveCalls:
         self._expiring: dict[str, asyncio.Task[None]] = {}
         self._store: CallStore | None = None
         self._opening = asyncio.Lock()
+        self._num_beginning = 0
         self._cannot_keep = not settings.keep_live_calls
         self.has_restored = False
         """Whether calls that a process before left behind go on; none is found before."""
@@ -70,9 +72,9 @@ class LiveCalls:
             Overloaded: there are as many as there may be.
         """
         edition = self._edition()
-        limit = self._settings.max_live_calls
-        if self.num_running >= limit:
-            raise Overloaded("every place for a live call is taken", value=self.num_running, limit=limit)
+        taken, limit = self.num_running + self._num_beginning, self._settings.max_live_calls
+        if taken >= limit:
+            raise Overloaded("every place for a live call is taken", value=taken, limit=limit)
         facts = CallFacts(
             session_id=uuid.uuid4().hex,
             key_name=key_name,
@@ -80,7 +82,11 @@ class LiveCalls:
             format=call_format,
             roles=roles,
         )
-        record = await self._new_record(facts)
+        self._num_beginning += 1
+        try:
+            record = await self._new_record(facts)
+        finally:
+            self._num_beginning -= 1
         call = LiveCall(
             facts, edition=edition, settings=self._settings, record=record, rules=self._rules, hooks=self._hooks
         )
@@ -122,8 +128,7 @@ class LiveCalls:
 
     def board(self) -> Board:
         """Return all that is known of the calls, the newest first."""
-        calls = sorted(self._calls.values(), key=lambda call: call.facts.started_at, reverse=True)
-        return Board(calls=[call.on_board() for call in calls])
+        return board_of(self._calls.values())
 
     async def restore(self) -> None:
         """Go on with calls that a process before left behind, where there are any."""

@@ -4,26 +4,21 @@ import asyncio
 import json
 import logging
 import time
-import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from http import HTTPStatus
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, WebSocket
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from starlette.websockets import WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocketDisconnect
 
-from model.errors import CallTooLong, ClientTooSlow, NotReady, OriginRefused, SessionTaken, StreamInvalid
-from service.access import HEADER, Access
+from model.errors import CallTooLong, ClientTooSlow, NotReady, SessionTaken, StreamInvalid
 from service.call_format import CallFormat
 from service.lifecycle import Service
 from service.live_call import CallSeat, LiveCall
-from service.logs import stack_of
-from service.problems import CLOSE_DONE, CLOSE_RESTART, Problem, close_code_of, documented, problem_of
+from service.problems import CLOSE_DONE, CLOSE_RESTART, documented
 from service.schemas import ModelName
 from service.settings import ROLES_PATTERN
+from service.stream_guard import conversing, service_of_stream
 from service.stream_messages import AckMessage, Board, Message, SessionMessage
 
 logger = logging.getLogger(__name__)
@@ -32,14 +27,9 @@ router = APIRouter()
 """WebSockets, which guard themselves: what they refuse is said as a message."""
 keyed_router = APIRouter()
 
-SUBPROTOCOL: Final = "vcemo"
-KEY_SUBPROTOCOL: Final = "vcemo-key."
-"""A page cannot send headers with a WebSocket, but names of protocols: one of them may carry the key."""
-
 _MAX_MESSAGE_SECONDS: Final = 10.0
 _ACK_SECONDS: Final = 1.0
 _BOARD_SECONDS: Final = 1.0
-_LAST_WORD_SECONDS: Final = 2.0
 
 
 class _Opening(BaseModel):
@@ -58,8 +48,8 @@ class _Opening(BaseModel):
 @router.websocket("/v1/stream")
 async def stream(websocket: WebSocket) -> None:
     """Hear a live call: binary messages of samples in, JSON about what is said out."""
-    async with _conversing(websocket) as key_name:
-        service = _service_of(websocket)
+    async with conversing(websocket) as key_name:
+        service = service_of_stream(websocket)
         opening = _read_opening(websocket)
         if opening.session_id is None:
             call_format = CallFormat(
@@ -75,8 +65,8 @@ async def stream(websocket: WebSocket) -> None:
 @router.websocket("/v1/calls/events")
 async def call_events(websocket: WebSocket) -> None:
     """Send the board whenever it changes, at most once a second."""
-    async with _conversing(websocket):
-        service = _service_of(websocket)
+    async with conversing(websocket):
+        service = service_of_stream(websocket)
         showing = asyncio.create_task(_show_board(websocket, service))
         listening = asyncio.create_task(_until_gone(websocket))
         leaving = asyncio.create_task(service.calls.is_leaving.wait())
@@ -112,9 +102,9 @@ class _Connection:
             VcemoError: what the client is told before it is disconnected.
         """
         calls = self._service.calls
-        await self._take_over()
-        calls.join(self._call)
         try:
+            await self._take_over()
+            calls.join(self._call)
             kept = (seq for seq, _ in self._call.record.after(0))
             self._sent_seq = max(kept, default=0) if after_seq is None else after_seq
             await self._greet()
@@ -230,74 +220,6 @@ class _Connection:
                 await self._websocket.send_text(text)
         except TimeoutError as error:
             raise ClientTooSlow(f"nothing was read for {limit:g} s", limit=limit) from error
-
-
-@asynccontextmanager
-async def _conversing(websocket: WebSocket) -> AsyncIterator[str]:
-    """Accept a WebSocket and let in who may be, yielding the name of the key; tell the client of whatever ends it."""
-    offered = websocket.scope["subprotocols"]
-    await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
-    began, request_id, key_name, code = time.monotonic(), uuid.uuid4().hex, "", "ok"
-    try:
-        _check_origin(websocket)
-        with _entered(websocket) as key_name:
-            yield key_name
-    except WebSocketDisconnect:
-        code = "ok"
-    except Exception as error:  # noqa: BLE001 - the top handler: nothing foreign reaches the client
-        problem = problem_of(error, request_id=request_id)
-        code = problem.code
-        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.error("unexpected error", extra={"facts": {"request_id": request_id, "stack": stack_of(error)}})
-        await _refuse(websocket, problem)
-    finally:
-        _service_of(websocket).metrics.stream_ended(code)
-        facts = {
-            "request_id": request_id,
-            "route": websocket.scope["path"],
-            "code": code,
-            "milliseconds": round((time.monotonic() - began) * 1000),
-        }
-        logger.info("stream", extra={"facts": facts | ({"key": key_name} if key_name else {})})
-
-
-async def _refuse(websocket: WebSocket, problem: Problem) -> None:
-    """Say why, then disconnect; who does not read that is disconnected all the same."""
-    if WebSocketState.DISCONNECTED in (websocket.client_state, websocket.application_state):
-        return
-    with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
-        async with asyncio.timeout(_LAST_WORD_SECONDS):
-            await websocket.send_text(json.dumps({**problem.model_dump(), "type": "problem"}, ensure_ascii=False))
-    with suppress(WebSocketDisconnect, RuntimeError):
-        await websocket.close(close_code_of(problem), problem.code)
-
-
-def _check_origin(websocket: WebSocket) -> None:
-    """Pages may connect from anywhere, whatever the service says of origins over HTTP: so it is looked at here."""
-    origin, settings = websocket.headers.get("origin"), _service_of(websocket).settings
-    if origin is None or "*" in settings.origins or origin in settings.origins:
-        return
-    if urlsplit(origin).netloc != websocket.headers.get("host"):
-        raise OriginRefused("pages of this origin may not ask; --cors-origins names those that may", value=origin[:80])
-
-
-@contextmanager
-def _entered(websocket: WebSocket) -> Iterator[str]:
-    """Let in who may be; yields the name of the key, empty where none is asked for."""
-    access: Access | None = websocket.app.state.access
-    if access is None:
-        yield ""
-        return
-    bearer = websocket.headers.get("authorization", "")
-    protocols = [one for one in websocket.scope["subprotocols"] if one.startswith(KEY_SUBPROTOCOL)]
-    shown = websocket.headers.get(HEADER) or bearer.removeprefix("Bearer ")
-    with access.entered(shown or next((one.removeprefix(KEY_SUBPROTOCOL) for one in protocols), "")) as key_name:
-        yield key_name
-
-
-def _service_of(websocket: WebSocket) -> Service:
-    service: Service = websocket.app.state.service
-    return service
 
 
 def _read_opening(websocket: WebSocket) -> _Opening:
