@@ -117,6 +117,7 @@ def test_every_setting_is_read_somewhere() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     read_through = {
         "channel_roles": "roles",
+        "unjudged_roles": "roles",
         "cors_origins": "origins",
         "admin_key_file": "read_admin_digest",
         "admin_key_sha256": "read_admin_digest",

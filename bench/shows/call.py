@@ -37,7 +37,7 @@ def measure(workbench: Workbench) -> Report:
         figures=[
             *_time_figures("acted", acted, found, floor=_NEAR_MS),
             *_time_figures("spontaneous", [turn for turn in call.turns if turn.emotion is None], found, floor=None),
-            Figure(name="turns with the right role, of all", value=_right_roles(call, found), floor=1.0),
+            Figure(name="turns with the role of who speaks", value=_right_roles(call, answer), floor=0.97),
             *_summary_figures(answer),
             *_interruption_figures(call, answer),
             Figure(name="acted turns labelled as acted, adapted", value=_accuracy(acted, answer)),
@@ -130,9 +130,15 @@ def _time_figures(
     ]
 
 
-def _right_roles(call: Call, found: dict[int, list[dict[str, Any]]]) -> float:
-    heard = [(turn, each) for turn in call.turns for each in found[id(turn)]]
-    return sum(each["role"] == ROLES[turn.channel] for turn, each in heard) / len(heard)
+def _right_roles(call: Call, answer: dict[str, Any]) -> float:
+    """Share of turns whose role is that of the segment, of either side, that they share the most time with."""
+    found = [max(answer["segments"], key=lambda each: _shared_ms(turn, each)) for turn in call.turns]
+    right = [each["role"] == ROLES[turn.channel] for turn, each in zip(call.turns, found, strict=True)]
+    return float(np.mean(right))
+
+
+def _shared_ms(turn: Turn, segment: dict[str, Any]) -> int:
+    return int(min(turn.end_ms, segment["end_ms"]) - max(turn.start_ms, segment["start_ms"]))
 
 
 def _accuracy(turns: Sequence[Turn], answer: dict[str, Any]) -> float:
