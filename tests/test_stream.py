@@ -1,8 +1,10 @@
 """Live calls over real WebSockets, beside uploads of the same recordings."""
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +15,7 @@ import pytest
 import soxr
 from keyed_app import keys_in
 from service_fixtures import Running, serving, wait_until, wav
+from standardwebhooks import Webhook
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -30,6 +33,7 @@ sentiment_below = 1.0
 count = 2
 of = 2
 """
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 STEREO = {"encoding": "pcm16", "sample_rate_hz": 8000, "channels": 2, "channel_roles": "agent,customer"}
 FORMAT = CallFormat(encoding="pcm16", sample_rate_hz=8000, channels=2)
 SECOND = FORMAT.second_bytes
@@ -56,10 +60,41 @@ def sound(frames: Frames) -> bytes:
     return frames.tobytes()
 
 
+class Receiver(ThreadingHTTPServer):
+    """Takes webhooks."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Hook)
+        self.bodies: list[dict[str, Any]] = []
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        assert isinstance(self.server, Receiver)
+        self.server.bodies.append(Webhook(SECRET).verify(body, dict(self.headers)))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture(scope="module")
-def rules(tmp_path_factory: pytest.TempPathFactory) -> str:
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def rules(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("rules") / "rules.toml"
-    path.write_text(RULES, encoding="utf-8")
+    webhook = f'[[webhook]]\nurl = "http://127.0.0.1:{receiver.server_port}"\nsecret = "{SECRET}"\n'
+    path.write_text(RULES + webhook, encoding="utf-8")
     return str(path)
 
 
@@ -124,7 +159,7 @@ def ended_with(connection: ClientConnection) -> tuple[int, str]:
 
 
 def test_a_streamed_call_gives_the_segments_summary_and_alerts_of_its_upload(
-    live: Running, sound: bytes, uploaded: dict[str, Any], state: Path
+    live: Running, sound: bytes, uploaded: dict[str, Any], state: Path, receiver: Receiver
 ) -> None:
     with streaming(live) as connection:
         send(connection, sound)
@@ -139,6 +174,11 @@ def test_a_streamed_call_gives_the_segments_summary_and_alerts_of_its_upload(
     assert seqs == sorted(set(seqs))
     assert of_type(messages, "segment")[-1]["speaker"]["utterances"] == 2
     assert list((state / "live").iterdir()) == []
+    assert live.metric("vcemo_live_label_seconds_count") == 4
+    wait_until(lambda: len(receiver.bodies) == 2 * len(uploaded["alerts"]))
+    told = {body["data"]["request_id"]: body["data"]["alert"] for body in receiver.bodies}
+    assert list(told) == [uploaded["request_id"], messages[0]["session_id"]]
+    assert list(told.values()) == uploaded["alerts"] * 2
 
 
 def test_who_speaks_is_shown_and_what_they_said_as_soon_as_they_pause(
