@@ -165,7 +165,9 @@ class _Side:
 
     def finish(self, samples: Array) -> list[Utterance]:
         found = self.push(samples)
-        return found + self._cut_all(self._spans.finish(self._voice.finish().tolist(), self._end), is_over=True)
+        found += self._cut_all(self._spans.finish(self._voice.finish().tolist(), self._end), is_over=True)
+        self._blocks, self._first = [], self._end
+        return found
 
     def cut(self, span: Span, *, is_last: bool) -> Utterance:
         return utterance_of(

@@ -196,6 +196,9 @@ class LiveCall:
                 self._watch.see(message.segment)
             elif isinstance(message, AlertMessage):
                 self.alerts.append(message.alert)
+            elif isinstance(message, SummaryMessage):  # the process ended a moment before the call had
+                await self._end()
+                return
         frames, step = self.facts.format.decode(unkept), self.facts.format.sample_rate_hz
         for begin in range(0, len(frames), step):
             piece = frames[begin : begin + step]
@@ -258,6 +261,9 @@ class LiveCall:
         await self._judge.done()
         summary = self._summary(self.segments)
         await self.record.say([SummaryMessage(summary=summary, segments=len(self.segments))])
+        await self._end()
+
+    async def _end(self) -> None:
         await self.record.end()
         await self._let_go()
         self.state = "ended"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from model.errors import NotReady, Overloaded, SessionUnknown
+from model.errors import NotReady, Overloaded, SessionUnknown, VcemoError
 from model.listener import Listener
 from model.speaker import Conversation
 from service.alerts import AlertRule
@@ -140,12 +140,18 @@ class LiveCalls:
 
     async def _restore(self, store: "CallStore") -> None:
         for kept, sound in await asyncio.to_thread(store.unfinished):
+            call = self._kept_call(kept, sound, store)
             try:
-                await self._go_on(kept, sound, store)
-            except ValueError:
+                await self._go_on(call, kept, sound)
+            except NotReady:  # the service stops: the next one may try
+                await call.close()
+                return
+            except (ValueError, KeyError, TypeError, OSError, VcemoError) as error:
                 # Of another version of this service, say. One that cannot go on must not keep the others from it.
-                logger.exception("a live call could not go on", extra={"facts": {"session_id": kept.session_id}})
-                sound.delete()
+                facts = {"session_id": kept.session_id, "error": type(error).__name__}
+                logger.error("a live call cannot go on", extra={"facts": facts})
+                await call.record.end()
+                await call.close()
 
     async def close(self) -> None:
         """Let go of every call; what is kept of them waits for the next process, and what is not ends here."""
@@ -189,7 +195,7 @@ class LiveCalls:
                 self._cannot_keep = self._store is None
             return self._store
 
-    async def _go_on(self, kept: "KeptCall", sound: "CallSound", store: "CallStore") -> None:
+    def _kept_call(self, kept: "KeptCall", sound: "CallSound", store: "CallStore") -> LiveCall:
         facts = CallFacts(
             session_id=kept.session_id,
             key_name=kept.key_name,
@@ -200,9 +206,11 @@ class LiveCalls:
         record = CallRecord(
             kept.session_id, store=store, sound=sound, messages=kept.events, reserved_seq=kept.reserved_seq
         )
-        call = LiveCall(
+        return LiveCall(
             facts, edition=self._loaded(), settings=self._settings, record=record, rules=self._rules, hooks=self._hooks
         )
+
+    async def _go_on(self, call: LiveCall, kept: "KeptCall", sound: "CallSound") -> None:
         received = await asyncio.to_thread(sound.read)
         known = (kept.checkpoint_frame - sound.first_frame) * kept.format.frame_bytes
         segment, rate = call.edition.facts.features.segment, kept.format.sample_rate_hz

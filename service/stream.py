@@ -214,12 +214,7 @@ class _Connection:
         await self._write(message.model_copy(update={"seq": seq}).model_dump_json())
 
     async def _write(self, text: str) -> None:
-        limit = self._service.settings.slow_client_seconds
-        try:
-            async with asyncio.timeout(limit):
-                await self._websocket.send_text(text)
-        except TimeoutError as error:
-            raise ClientTooSlow(f"nothing was read for {limit:g} s", limit=limit) from error
+        await _send_text(self._websocket, self._service, text)
 
 
 def _read_opening(websocket: WebSocket) -> _Opening:
@@ -231,13 +226,21 @@ def _read_opening(websocket: WebSocket) -> _Opening:
         raise StreamInvalid(f"{name}: {first['msg']}", value=value) from error
 
 
+async def _send_text(websocket: WebSocket, service: Service, text: str) -> None:
+    limit = service.settings.slow_client_seconds
+    try:
+        async with asyncio.timeout(limit):
+            await websocket.send_text(text)
+    except TimeoutError as error:
+        raise ClientTooSlow(f"nothing was read for {limit:g} s", limit=limit) from error
+
+
 async def _show_board(websocket: WebSocket, service: Service) -> None:
     shown = -1
     while True:
         if service.calls.version != shown:
             shown = service.calls.version
-            async with asyncio.timeout(service.settings.slow_client_seconds):
-                await websocket.send_text(service.calls.board().model_dump_json())
+            await _send_text(websocket, service, service.calls.board().model_dump_json())
         await asyncio.sleep(_BOARD_SECONDS)
 
 
