@@ -56,12 +56,14 @@ EmotionRecognizer.load(Path('/artifacts/vcemo-whisper-zh'), assets=AssetStore())
 
 FROM python AS runtime
 RUN groupadd --gid 10001 vcemo && \
-    useradd --uid 10001 --gid vcemo --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vcemo
+    useradd --uid 10001 --gid vcemo --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vcemo && \
+    install --directory --owner vcemo --group vcemo --mode 0700 /var/lib/vcemo
 COPY --from=parts /artifacts/vcemo-whisper-zh /artifacts/vcemo-whisper-zh
 ENV VCEMO_HOST=0.0.0.0 \
     VCEMO_PORT=8000 \
     VCEMO_CACHE=/opt/vcemo/assets \
     VCEMO_BUNDLE=/artifacts/vcemo-whisper-zh \
+    VCEMO_STATE_FOLDER=/var/lib/vcemo \
     VCEMO_LOG_FORMAT=json \
     NUMBA_CACHE_DIR=/tmp/numba-cache
 WORKDIR /tmp

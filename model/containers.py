@@ -102,6 +102,19 @@ def recognise(data: bytes) -> Container:
     raise UnsupportedAudio("not a recording in a format that is supported", value=data[:12].hex())
 
 
+def refuse_strangers(beginning: bytes) -> None:
+    """Refuse by its first bytes, 12 at least, what no decoder need look at.
+
+    Raises:
+        UnsupportedAudio: not a container that we read.
+        CorruptAudio: nothing at all.
+    """
+    if not beginning:
+        raise CorruptAudio("the recording is empty")
+    if beginning[:3] != b"ID3":
+        recognise(beginning)
+
+
 def is_plain_pcm(data: bytes) -> bool:
     """Tell a WAV whose samples lie there as they are, so that to read it costs what it measures.
 

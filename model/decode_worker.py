@@ -100,7 +100,7 @@ def decode_file(upload: Path, samples: Path, limits: AudioLimits, max_bytes: int
     os.nice(_NICE)
     try:
         with samples.open("wb", buffering=0) as file:
-            facts = decode_in_blocks(upload, lambda block: file.write(np.ascontiguousarray(block)), limits=limits)
+            facts = decode_in_blocks(upload, lambda block: file.write(block.tobytes()), limits=limits)
             os.fsync(file.fileno())
         return facts
     except AudioError as error:

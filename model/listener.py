@@ -11,7 +11,7 @@ import numpy.typing as npt
 import soxr
 
 from model.audio import SAMPLE_RATE_HZ
-from model.segment import Utterance, utterance_of
+from model.segment import Speech, Utterance, speech_of, utterance_of
 from model.spans import SegmentConfig, Span, SpanFinder
 from model.voice_activity import VoiceActivity, VoiceActivityState
 
@@ -104,7 +104,11 @@ class Listener:
 
     def cut(self, channel: int, span: Span) -> Utterance:
         """Cut out a span that has been heard and is not over."""
-        return self._sides[channel].cut(span)
+        return self._sides[channel].cut(span, is_last=False)
+
+    def speech(self, channel: int, span: Span) -> Speech:
+        """Find where the speech of a span is heard, which has not to be over."""
+        return self._sides[channel].speech(span, is_last=False)
 
     def _resampled(self, frames: Array) -> Array:
         if self._resampler is None:
@@ -161,15 +165,24 @@ class _Side:
 
     def finish(self, samples: Array) -> list[Utterance]:
         found = self.push(samples)
-        return found + self._cut_all(self._spans.finish(self._voice.finish().tolist(), self._end))
+        found += self._cut_all(self._spans.finish(self._voice.finish().tolist(), self._end), is_over=True)
+        self._blocks, self._first = [], self._end
+        return found
 
-    def cut(self, span: Span) -> Utterance:
+    def cut(self, span: Span, *, is_last: bool) -> Utterance:
+        return utterance_of(
+            self._between(span.start, span.end).copy(), channel=self._channel, speech=self.speech(span, is_last=is_last)
+        )
+
+    def speech(self, span: Span, *, is_last: bool) -> Speech:
+        return speech_of(span, self._between(span.window_start, span.window_end), is_last=is_last)
+
+    def _between(self, start: int, end: int) -> Array:
         self._join()
-        samples = self._blocks[0][span.start - self._first : span.end - self._first]
-        return utterance_of(samples.copy(), channel=self._channel, span=span)
+        return self._blocks[0][start - self._first : end - self._first]
 
-    def _cut_all(self, spans: Sequence[Span]) -> list[Utterance]:
-        utterances = [self.cut(span) for span in spans]
+    def _cut_all(self, spans: Sequence[Span], *, is_over: bool = False) -> list[Utterance]:
+        utterances = [self.cut(span, is_last=is_over and span.speech_end == self._end) for span in spans]
         if self._blocks and self.earliest_sample - self._first > _WORTH_TRIMMING_SAMPLES:
             self._join()
             self._blocks[0] = self._blocks[0][self.earliest_sample - self._first :].copy()
@@ -181,7 +194,8 @@ class _Side:
         self._end += len(samples)
 
     def _join(self) -> None:
-        self._blocks = [np.concatenate(self._blocks)]
+        if len(self._blocks) != 1:
+            self._blocks = [np.concatenate([np.zeros(0, np.float32), *self._blocks])]
 
 
 def _in_order(of_sides: Sequence[Sequence[Utterance]]) -> list[Utterance]:

@@ -1,23 +1,38 @@
 """Recording in, utterances out: voice activity, split at pauses."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from model.audio import SAMPLE_RATE_HZ, Recording
 from model.errors import TooManyUtterances
+from model.onsets import heard_between
 from model.spans import SegmentConfig, Span, SpanFinder
 from model.voice_activity import VoiceActivity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speech:
-    """Where somebody speaks on one channel: samples at 16 kHz, counted from its beginning, without padding."""
+    """Where somebody speaks on one channel: samples at 16 kHz, counted from its beginning.
+
+    start, end: what voice activity is sure of. heard_start, heard_end: what a listener would say.
+    """
 
     start: int
     end: int
+    heard_start: int
+    heard_end: int
+
+    def shifted(self, by: int) -> "Speech":
+        """Return the same speech, where the channel begins so many samples earlier."""
+        return Speech(
+            start=self.start + by,
+            end=self.end + by,
+            heard_start=self.heard_start + by,
+            heard_end=self.heard_end + by,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +40,7 @@ class Utterance:
     """One stretch of speech of one channel.
 
     samples: (samples,) float32 at 16 kHz, a view into the recording, with the padding on both sides.
-    start_ms, end_ms: of the speech alone, so that turns that follow each other do not seem to overlap.
+    start_ms, end_ms: of the speech as heard, so that turns that follow each other do not seem to overlap.
     """
 
     samples: npt.NDArray[np.float32]
@@ -62,7 +77,23 @@ def find_speech(samples: npt.NDArray[np.float32], *, config: SegmentConfig = Seg
     """Find the speech of one channel (samples,)."""
     voice, spans = VoiceActivity(), SpanFinder(config)
     found = spans.push(voice.push(samples).tolist()) + spans.finish(voice.finish().tolist(), len(samples))
-    return [Speech(start=span.speech_start, end=span.speech_end) for span in found]
+    return [
+        speech_of(span, samples[span.window_start : span.window_end], is_last=span.speech_end == len(samples))
+        for span in found
+    ]
+
+
+def speech_of(span: Span, window: npt.NDArray[np.float32], *, is_last: bool) -> Speech:
+    """Listen for where the speech of a span begins. window: its samples; is_last: nothing of the channel follows."""
+    start, end = heard_between(
+        window, start=span.speech_start - span.window_start, end=span.speech_end - span.window_start, is_last=is_last
+    )
+    return Speech(
+        start=span.speech_start,
+        end=span.speech_end,
+        heard_start=span.window_start + start,
+        heard_end=span.window_start + end,
+    )
 
 
 def find_speech_in_pieces(
@@ -78,7 +109,7 @@ def find_speech_in_pieces(
     while begin < len(samples):
         end = min(len(samples), begin + longest)
         piece = np.array(samples[begin:end])
-        found = [Speech(start=begin + one.start, end=begin + one.end) for one in find_speech(piece, config=config)]
+        found = [one.shifted(begin) for one in find_speech(piece, config=config)]
         settled = found if end == len(samples) else [one for one in found if one.end + pause < end]
         yield settled
         if end == len(samples):
@@ -94,37 +125,35 @@ def cut_utterances(
 ) -> list[Utterance]:
     """Cut the speech of each channel out of a recording, padded, in order of time."""
     utterances = [
-        Utterance(
-            samples=samples[cut.start : cut.end],
-            channel=channel,
-            start_ms=_milliseconds(spoken.start),
-            end_ms=_milliseconds(spoken.end),
-        )
+        utterance_of(samples[start:end], channel=channel, speech=spoken)
         for channel, (samples, found) in enumerate(zip(recording.samples, speech, strict=True))
-        for spoken, cut in zip(found, _padded(found, len(samples), config=config), strict=True)
+        for spoken, (start, end) in zip(found, _padded(found, len(samples), config=config), strict=True)
     ]
     return sorted(utterances, key=lambda utterance: (utterance.start_ms, utterance.channel))
 
 
-def utterance_of(samples: npt.NDArray[np.float32], *, channel: int, span: Span) -> Utterance:
-    """Name the padded samples of a span that was found while the call went on."""
-    return Utterance(samples=samples, channel=channel, start_ms=span.start_ms, end_ms=span.end_ms)
+def utterance_of(samples: npt.NDArray[np.float32], *, channel: int, speech: Speech) -> Utterance:
+    """Name the padded samples of speech."""
+    return Utterance(
+        samples=samples,
+        channel=channel,
+        start_ms=milliseconds(speech.heard_start),
+        end_ms=milliseconds(speech.heard_end),
+    )
 
 
-def _padded(speech: Sequence[Speech], num_samples: int, *, config: SegmentConfig) -> list[Speech]:
+def _padded(speech: Sequence[Speech], num_samples: int, *, config: SegmentConfig) -> list[tuple[int, int]]:
     """Add the padding on both sides; a pause too short for two is shared, as by the library that finds the speech."""
     pad = config.speech_pad_ms * SAMPLE_RATE_HZ // 1000
-    padded = list(speech)
+    padded = []
     for index, found in enumerate(speech):
         before = found.start - speech[index - 1].end if index else 2 * pad
         after = speech[index + 1].start - found.end if index + 1 < len(speech) else 2 * pad
-        padded[index] = replace(
-            found,
-            start=max(0, found.start - (pad if before >= 2 * pad else before // 2)),
-            end=min(num_samples, found.end + (pad if after >= 2 * pad else after // 2)),
-        )
+        start = max(0, found.start - (pad if before >= 2 * pad else before // 2))
+        padded.append((start, min(num_samples, found.end + (pad if after >= 2 * pad else after // 2))))
     return padded
 
 
-def _milliseconds(sample: int) -> int:
+def milliseconds(sample: int) -> int:
+    """Round a number of samples at 16 kHz to integer milliseconds."""
     return round(sample * 1000 / SAMPLE_RATE_HZ)

@@ -36,23 +36,17 @@ class SegmentConfig:
 class Span:
     """One utterance, in samples of its channel.
 
-    start, end: what is cut out, with the padding on both sides. speech_start, speech_end: of the speech alone.
+    start, end: what is cut out, with the padding on both sides; a short pause is shared with the neighbour's.
+    speech_start, speech_end: what voice activity is sure of.
+    window_start, window_end: with the padding, but for the neighbours' speech: where its onset is to be looked for.
     """
 
     start: int
     end: int
     speech_start: int
     speech_end: int
-
-    @property
-    def start_ms(self) -> int:
-        """When the speech begins."""
-        return round(self.speech_start / SAMPLES_PER_MS)
-
-    @property
-    def end_ms(self) -> int:
-        """When it ends."""
-        return round(self.speech_end / SAMPLES_PER_MS)
+    window_start: int
+    window_end: int
 
 
 @dataclass(kw_only=True, slots=True)
@@ -70,9 +64,8 @@ class _State:
     """Where it went on behind that."""
     spoken_until: int | None = None
     """End of the speech before, unpadded."""
-    waiting_start: int | None = None
-    """Padded start of that speech, while its padded end depends on what follows."""
-    waiting_speech_start: int = 0
+    waiting: dict[str, int] | None = None
+    """That speech, while its padding depends on what follows."""
 
 
 class SpanFinder:
@@ -99,10 +92,9 @@ class SpanFinder:
     def earliest_sample(self) -> int:
         """Sound before this sample belongs to no span that is still to come."""
         state = self._state
-        if state.waiting_start is not None:
-            return state.waiting_start
-        begun = state.start if state.start is not None else state.num_windows * WINDOW_SAMPLES
-        return self._padded_start(begun)
+        if state.waiting is not None:
+            return state.waiting["window_start"]
+        return self._window_start(state.start if state.start is not None else state.num_windows * WINDOW_SAMPLES)
 
     @property
     def speaking(self) -> Span | None:
@@ -111,7 +103,14 @@ class SpanFinder:
         if state.start is None or not self._is_certain(state.start):
             return None
         reached = state.pause or state.num_windows * WINDOW_SAMPLES
-        return Span(start=self._padded_start(state.start), end=reached, speech_start=state.start, speech_end=reached)
+        return Span(
+            start=self._padded_start(state.start),
+            end=reached,
+            speech_start=state.start,
+            speech_end=reached,
+            window_start=self._window_start(state.start),
+            window_end=reached,
+        )
 
     @property
     def expected(self) -> Span | None:
@@ -120,7 +119,7 @@ class SpanFinder:
         if speaking is None or not state.pause or self._min_silence < 2 * self._pad:
             return None
         end = state.pause + self._pad
-        return replace(speaking, end=end) if end <= state.num_windows * WINDOW_SAMPLES else None
+        return replace(speaking, end=end, window_end=end) if end <= state.num_windows * WINDOW_SAMPLES else None
 
     def push(self, probabilities: Iterable[float]) -> list[Span]:
         """Take the probabilities of more windows; return the spans that nothing can change any more."""
@@ -144,7 +143,9 @@ class SpanFinder:
             state.num_windows += 1
         if state.start is not None and num_samples - state.start > self._min_speech:
             self._close(num_samples, found)
-        self._release(num_samples if state.spoken_until is None else state.spoken_until + self._pad, found, num_samples)
+        if state.spoken_until is not None:
+            end = min(state.spoken_until + self._pad, num_samples)
+            self._release(end, window_end=end, found=found)
         return found
 
     def _window(self, probability: float, found: list[Span]) -> None:
@@ -190,19 +191,24 @@ class SpanFinder:
         """End the speech that goes on; the one before it is settled by that."""
         state = self._state
         assert state.start is not None
-        padded_start = self._padded_start(state.start)
+        waiting = {
+            "start": self._padded_start(state.start),
+            "speech_start": state.start,
+            "window_start": self._window_start(state.start),
+        }
         self._release_before(state.start, found)
-        state.waiting_start, state.waiting_speech_start, state.spoken_until = padded_start, state.start, end
+        state.waiting, state.spoken_until = waiting, end
 
     def _settle(self, found: list[Span]) -> None:
         """Release the speech that has ended once nothing can follow it closely, or what does is certain to stay."""
         state = self._state
-        if state.waiting_start is None or state.spoken_until is None:
+        if state.waiting is None or state.spoken_until is None:
             return
         if state.start is not None and self._is_certain(state.start):
             self._release_before(state.start, found)
         elif state.start is None and state.num_windows * WINDOW_SAMPLES - state.spoken_until >= 2 * self._pad:
-            self._release(state.spoken_until + self._pad, found)
+            end = state.spoken_until + self._pad
+            self._release(end, window_end=end, found=found)
 
     def _is_certain(self, start: int) -> bool:
         """Whether speech is long enough already not to be dropped, wherever it ends."""
@@ -215,20 +221,17 @@ class SpanFinder:
             return max(0, start - self._pad)
         return start - (start - before) // 2
 
+    def _window_start(self, start: int) -> int:
+        return max(0, start - self._pad, self._state.spoken_until or 0)
+
     def _release_before(self, start: int, found: list[Span]) -> None:
         before = self._state.spoken_until
         if before is not None:
-            self._release(before + min(self._pad, (start - before) // 2), found)
+            end = before + min(self._pad, (start - before) // 2)
+            self._release(end, window_end=min(before + self._pad, start), found=found)
 
-    def _release(self, end: int, found: list[Span], num_samples: int | None = None) -> None:
+    def _release(self, end: int, *, window_end: int, found: list[Span]) -> None:
         state = self._state
-        if state.waiting_start is not None and state.spoken_until is not None:
-            found.append(
-                Span(
-                    start=state.waiting_start,
-                    end=end if num_samples is None else min(end, num_samples),
-                    speech_start=state.waiting_speech_start,
-                    speech_end=state.spoken_until,
-                )
-            )
-            state.waiting_start = None
+        if state.waiting is not None and state.spoken_until is not None:
+            found.append(Span(end=end, window_end=window_end, speech_end=state.spoken_until, **state.waiting))
+            state.waiting = None

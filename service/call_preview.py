@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from model.listener import Listener, Speaking
-from model.segment import Utterance
+from model.segment import Utterance, milliseconds
 from model.spans import Span
 from service.budget import Budget
 from service.pipeline import HeardUtterance
@@ -27,6 +27,7 @@ Hearing = asyncio.Task[HeardUtterance]
 @dataclass(kw_only=True, slots=True)
 class _Guess:
     span: Span
+    utterance: Utterance
     budget: Budget
     hearing: Hearing
 
@@ -34,6 +35,8 @@ class _Guess:
 @dataclass(kw_only=True, slots=True)
 class _Shown:
     span: Span
+    start_ms: int
+    end_ms: int
     text: str | None
     at: float
     is_new: bool
@@ -70,11 +73,11 @@ class CallPreview:
             if shown.is_new:
                 shown.is_new = False
                 yield PartialMessage(
-                    segment_id=f"{channel}-{shown.span.start_ms}",
+                    segment_id=f"{channel}-{shown.start_ms}",
                     channel=channel,
                     role=self._roles[channel],
-                    start_ms=shown.span.start_ms,
-                    end_ms=shown.span.end_ms,
+                    start_ms=shown.start_ms,
+                    end_ms=shown.end_ms,
                     text=shown.text,
                 )
 
@@ -86,7 +89,7 @@ class CallPreview:
         for channel in set(self._guesses) - {channel for channel, one in speaking.items() if one.expected is not None}:
             self._drop(channel)
         for channel, one in speaking.items():
-            self._show(channel, one.heard)
+            self._show(listener, channel, one.heard)
             if one.expected is not None:
                 self._guess(listener, one, one.expected)
 
@@ -96,8 +99,8 @@ class CallPreview:
         guess = self._guesses.get(utterance.channel)
         if guess is None:
             return None
-        same_start = guess.span.start_ms == utterance.start_ms
-        if same_start and guess.span.end - guess.span.start == len(utterance.samples):
+        same_start = guess.utterance.start_ms == utterance.start_ms
+        if same_start and len(guess.utterance.samples) == len(utterance.samples):
             return self._guesses.pop(utterance.channel).hearing
         self._drop(utterance.channel)
         return None
@@ -115,28 +118,38 @@ class CallPreview:
             guess = None
         if guess is None and self._has_room():
             budget = Budget(self._budget_seconds)
-            hearing = asyncio.create_task(self._hear(listener.cut(one.channel, expected), budget))
+            utterance = listener.cut(one.channel, expected)
+            hearing = asyncio.create_task(self._hear(utterance, budget))
             hearing.add_done_callback(partial(self._show_text, one.channel, expected))
-            self._guesses[one.channel] = _Guess(span=expected, budget=budget, hearing=hearing)
+            self._guesses[one.channel] = _Guess(span=expected, utterance=utterance, budget=budget, hearing=hearing)
 
     def _drop(self, channel: int) -> None:
         guess = self._guesses.pop(channel)
         guess.budget.cancel()
         guess.hearing.cancel()
 
-    def _show(self, channel: int, span: Span) -> None:
+    def _show(self, listener: Listener, channel: int, span: Span) -> None:
         now, shown = time.monotonic(), self._shown.get(channel)
-        if shown is None or shown.span.start_ms != span.start_ms:
-            self._shown[channel] = _Shown(span=span, text=None, at=now, is_new=True)
-            self._on_change()
-        elif now - shown.at >= _PARTIAL_SECONDS and span.end_ms != shown.span.end_ms:
-            self._shown[channel] = _Shown(span=span, text=shown.text, at=now, is_new=True)
-            self._on_change()
+        if shown is not None and shown.span.speech_start == span.speech_start:
+            if now - shown.at < _PARTIAL_SECONDS or span.speech_end == shown.span.speech_end:
+                return
+        else:
+            shown = None
+        speech = listener.speech(channel, span)
+        self._shown[channel] = _Shown(
+            span=span,
+            start_ms=milliseconds(speech.heard_start) if shown is None else shown.start_ms,
+            end_ms=milliseconds(speech.heard_end),
+            text=None if shown is None else shown.text,
+            at=now,
+            is_new=True,
+        )
+        self._on_change()
 
     def _show_text(self, channel: int, span: Span, hearing: Hearing) -> None:
         if hearing.cancelled() or hearing.exception() is not None or not self._shows_text:
             return
         shown = self._shown.get(channel)
-        if shown is not None and shown.span.start_ms == span.start_ms:
+        if shown is not None and shown.span.speech_start == span.speech_start:
             shown.text, shown.is_new = hearing.result().transcript.text, True
             self._on_change()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from model.listener import Listener
@@ -47,6 +48,7 @@ class CallRecord:
         self._store = store
         self._sound = sound
         self._messages = list(messages)
+        self._numbering = asyncio.Lock()
         self._seq = reserved_seq
         self._reserved = reserved_seq or RESERVED
 
@@ -59,22 +61,20 @@ class CallRecord:
         return [_KINDS[json.loads(document)["type"]].model_validate_json(document) for _, document in self._messages]
 
     async def number(self) -> int:
-        """Return the number of a message that is sent and not kept."""
-        if self._seq + 1 >= self._reserved:
-            self._reserved = self._seq + 1 + RESERVED
-            await self._keep(lambda store: store.reserve(self._session_id, self._reserved))
-        self._seq += 1
-        return self._seq
+        """Return the number of a message that is sent and not kept; all below it that are kept are there by then."""
+        async with self._numbering:
+            return await self._next()
 
     async def say(self, messages: Sequence[Message], *, conversation: Conversation | None = None) -> None:
         """Keep messages, and with them what has been heard of the speakers; only then are they there to be sent."""
-        numbered = []
-        for message in messages:
-            seq = await self.number()
-            numbered.append((seq, message.model_copy(update={"seq": seq}).model_dump_json()))
         heard = conversation.to_bytes() if conversation is not None and conversation.heard else None
-        await self._keep(lambda store: store.add_events(self._session_id, numbered, conversation=heard))
-        self._messages += numbered
+        async with self._numbering:
+            numbered = []
+            for message in messages:
+                seq = await self._next()
+                numbered.append((seq, message.model_copy(update={"seq": seq}).model_dump_json()))
+            await self._keep(lambda store: store.add_events(self._session_id, numbered, conversation=heard))
+            self._messages += numbered
 
     def append(self, data: bytes) -> None:
         """Keep whole frames of sound; called from a worker thread."""
@@ -121,6 +121,13 @@ class CallRecord:
             self._sound.close()
             self._sound = None
 
+    async def _next(self) -> int:
+        if self._seq + 1 >= self._reserved:
+            self._reserved = self._seq + 1 + RESERVED
+            await self._keep(lambda store: store.reserve(self._session_id, self._reserved))
+        self._seq += 1
+        return self._seq
+
     async def _keep(self, work: "Callable[[CallStore], Any]") -> Any:
         store = self._store
         if store is None:
@@ -138,6 +145,7 @@ class CallRecord:
         facts = {"session_id": self._session_id, "error": type(error).__name__}
         logger.error("a live call is not kept on disk any more", extra={"facts": facts})
         self._store = None
-        if self._sound is not None:
-            self._sound.delete()
-            self._sound = None
+        sound, self._sound = self._sound, None
+        if sound is not None:
+            with suppress(OSError):
+                sound.delete()

@@ -57,5 +57,7 @@ class CallSound:
 
     def delete(self) -> None:
         """Remove it."""
-        self.close()
-        self.path.unlink(missing_ok=True)
+        try:
+            self.close()
+        finally:
+            self.path.unlink(missing_ok=True)

@@ -25,7 +25,12 @@ def open_database(settings: Settings) -> Engine:
     """
     parsed = make_url(settings.database_url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
-    engine = create_engine(parsed, pool_pre_ping=True, connect_args={"timeout": _BUSY_SECONDS} if is_sqlite else {})
+    engine = create_engine(
+        parsed,
+        pool_pre_ping=True,
+        connect_args={"timeout": _BUSY_SECONDS} if is_sqlite else {},
+        hide_parameters=True,  # a transcript would be quoted in the message of an error
+    )
     if is_sqlite:
         _make_folder(parsed)
         event.listen(engine, "connect", _let_readers_and_a_writer_work_together)

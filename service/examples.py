@@ -74,6 +74,7 @@ PREDICT_ANSWER: Final[dict[str, Any]] = {
             }
         ],
     },
+    "alerts": [],
     "warnings": [],
     "timings_ms": {"decode": 1, "vad": 6, "asr": 143, "features": 11, "fusion": 4, "queue": 2, "total": 167},
 }

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from model.containers import refuse_strangers
 from model.errors import (
+    CorruptAudio,
     DeadlineExceeded,
     InvalidOption,
     InvalidUpload,
@@ -42,11 +44,13 @@ _POST_ERRORS: Final = documented(
     InvalidUpload("send exactly one recording, as the part named file"),
     InvalidOption("adapt takes true or false", value="maybe"),
     UploadTooLarge("the request body has more than 268435456 bytes", value=301989888, limit=268435456),
-    UnsupportedAudio("send the recording without Content-Encoding"),
+    UnsupportedAudio("not a recording in a format that is supported", value="255044462d312e37"),
+    CorruptAudio("the recording is empty"),
     Overloaded("every place for a job is taken", value=32, limit=32),
     _NOTHING_STORED,
     DeadlineExceeded("no answer within 600 s", limit=600.0),
 )
+_HEAD_BYTES: Final = 64
 _MOST_LISTED: Final = 1000
 _LISTED: Final = 100
 _LIMIT: Final = {
@@ -76,6 +80,8 @@ async def submit(request: Request) -> Response:
         with place.folder.upload.open("wb") as file:
             receiving = receive_upload(request, max_bytes=settings.max_job_upload_bytes, take=file.write)
             fields = await budget.bound(receiving)
+        with place.folder.upload.open("rb") as file:
+            refuse_strangers(file.read(_HEAD_BYTES))
         options = options_of(settings, request.query_params, fields)
         job = _job_of(await service.jobs.add(place, options, owner=exchange.key_name))
     exchange.facts["job"] = job.id

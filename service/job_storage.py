@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.errors import NotReady
+from service.logs import stack_of
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def storing() -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] != "sqlalchemy":
             raise
-        logger.exception("nothing can be stored", extra={"facts": {"error": type(error).__name__}})
+        logger.error("nothing can be stored", extra={"facts": {"stack": stack_of(error)}})
         raise NotReady("what has to outlive the process cannot be stored now") from error
 
 

@@ -72,7 +72,7 @@ class Service:
         """Where the service stands in its life."""
         if self._is_draining:
             return "draining"
-        if self.editions.current is not None:
+        if self.editions.current is not None and self.calls.has_restored:
             return "ready"
         return "failed" if self.failure else "loading"
 

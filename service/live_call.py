@@ -27,8 +27,6 @@ from service.schemas import Alert, CallSummary, Segment
 from service.settings import Settings
 from service.stream_messages import (
     AlertMessage,
-    BoardCall,
-    LiveRole,
     Message,
     PartialMessage,
     SegmentMessage,
@@ -139,16 +137,14 @@ class LiveCall:
         """What is new of the utterances that go on."""
         return self._preview.partials()
 
-    def on_board(self) -> BoardCall:
-        """Return its line on the board."""
-        return BoardCall(
-            session_id=self.facts.session_id,
-            started_at=self.facts.started_at.isoformat(),
-            state=self.state,
-            duration_ms=self.received_ms,
-            roles=[self._role_on_board(channel) for channel in range(self.facts.format.channels)],
-            alerts=self.alerts,
-        )
+    def speaker(self, channel: int) -> SpeakerState:
+        """Sum up what was heard of a channel so far."""
+        summary = self._summary([segment for segment in self.segments if segment.channel == channel])
+        if summary is None:
+            return SpeakerState(utterances=0, emotions=None, sentiment=None)
+        role = summary.roles[channel]
+        score = role.sentiment.score if role.sentiment is not None else None
+        return SpeakerState(utterances=role.utterances, emotions=role.emotions, sentiment=score)
 
     async def settled(self) -> None:
         """Wait until nothing is being heard: a connection that broke may have left a last message."""
@@ -200,6 +196,9 @@ class LiveCall:
                 self._watch.see(message.segment)
             elif isinstance(message, AlertMessage):
                 self.alerts.append(message.alert)
+            elif isinstance(message, SummaryMessage):  # the process ended a moment before the call had
+                await self._end()
+                return
         frames, step = self.facts.format.decode(unkept), self.facts.format.sample_rate_hz
         for begin in range(0, len(frames), step):
             piece = frames[begin : begin + step]
@@ -209,6 +208,8 @@ class LiveCall:
     async def _hear(self, data: bytes) -> None:
         async with self._lock:
             frames = self.facts.format.decode(data)
+            if self._finishing is not None:  # over, as the client will be told
+                return
             limit = self._settings.max_call_seconds
             if self._listener.num_frames + len(frames) > limit * self.facts.format.sample_rate_hz:
                 raise CallTooLong(f"the call lasts more than {limit:g} s", limit=limit)
@@ -245,7 +246,7 @@ class LiveCall:
         )
         alerts = self._watch.see(segment)
         self.segments.append(segment)
-        messages: list[Message] = [SegmentMessage(segment=segment, speaker=self._speaker(segment.channel))]
+        messages: list[Message] = [SegmentMessage(segment=segment, speaker=self.speaker(segment.channel))]
         messages += [AlertMessage(alert=alert) for alert in alerts]
         await self.record.say(messages, conversation=self._judge.conversation)
         self.alerts += alerts
@@ -260,6 +261,9 @@ class LiveCall:
         await self._judge.done()
         summary = self._summary(self.segments)
         await self.record.say([SummaryMessage(summary=summary, segments=len(self.segments))])
+        await self._end()
+
+    async def _end(self) -> None:
         await self.record.end()
         await self._let_go()
         self.state = "ended"
@@ -275,26 +279,6 @@ class LiveCall:
     def _summary(self, segments: Sequence[Segment]) -> CallSummary | None:
         roles, judged = self.facts.of_channels, self.facts.may_judge
         return summary_of(segments, duration_ms=self.received_ms, roles=roles, judged=judged)
-
-    def _speaker(self, channel: int) -> SpeakerState:
-        summary = self._summary([segment for segment in self.segments if segment.channel == channel])
-        if summary is None:
-            return SpeakerState(utterances=0, emotions=None, sentiment=None)
-        role = summary.roles[channel]
-        score = role.sentiment.score if role.sentiment is not None else None
-        return SpeakerState(utterances=role.utterances, emotions=role.emotions, sentiment=score)
-
-    def _role_on_board(self, channel: int) -> LiveRole:
-        own = [segment for segment in self.segments if segment.channel == channel]
-        last = next((segment for segment in reversed(own) if segment.emotion is not None), None)
-        return LiveRole(
-            channel=channel,
-            role=self.facts.of_channels[channel],
-            emotion=last.emotion if last is not None else None,
-            confidence=last.confidence if last is not None else None,
-            sentiment=self._speaker(channel).sentiment,
-            talk_ms=sum(segment.end_ms - segment.start_ms for segment in own if segment.status != "no_speech"),
-        )
 
     def _new_conversation(self) -> Conversation | None:
         if not self.edition.recognizer.bundle.adapts_to_speakers:

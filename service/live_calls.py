@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from model.errors import NotReady, Overloaded, SessionUnknown
+from model.errors import NotReady, Overloaded, SessionUnknown, VcemoError
 from model.listener import Listener
 from model.speaker import Conversation
 from service.alerts import AlertRule
+from service.board import board_of
 from service.call_format import CallFormat
 from service.call_record import CallRecord
 from service.editions import Edition, Editions
@@ -49,7 +50,10 @@ class LiveCalls:
         self._expiring: dict[str, asyncio.Task[None]] = {}
         self._store: CallStore | None = None
         self._opening = asyncio.Lock()
+        self._num_beginning = 0
         self._cannot_keep = not settings.keep_live_calls
+        self.has_restored = False
+        """Whether calls that a process before left behind go on; none is found before."""
         self.is_leaving = asyncio.Event()
         """Set when every client has to connect anew: the process ends."""
         self.version = 0
@@ -68,9 +72,9 @@ class LiveCalls:
             Overloaded: there are as many as there may be.
         """
         edition = self._edition()
-        limit = self._settings.max_live_calls
-        if self.num_running >= limit:
-            raise Overloaded("every place for a live call is taken", value=self.num_running, limit=limit)
+        taken, limit = self.num_running + self._num_beginning, self._settings.max_live_calls
+        if taken >= limit:
+            raise Overloaded("every place for a live call is taken", value=taken, limit=limit)
         facts = CallFacts(
             session_id=uuid.uuid4().hex,
             key_name=key_name,
@@ -78,7 +82,11 @@ class LiveCalls:
             format=call_format,
             roles=roles,
         )
-        record = await self._new_record(facts)
+        self._num_beginning += 1
+        try:
+            record = await self._new_record(facts)
+        finally:
+            self._num_beginning -= 1
         call = LiveCall(
             facts, edition=edition, settings=self._settings, record=record, rules=self._rules, hooks=self._hooks
         )
@@ -90,8 +98,10 @@ class LiveCalls:
         """Return a call for its client to go on with.
 
         Raises:
+            NotReady: it may be among those that a process before has left behind, which do not go on yet.
             SessionUnknown: there is none of this id, or another key began it.
         """
+        self._edition()
         call = self._calls.get(session_id)
         if call is None or call.facts.key_name != key_name:
             raise SessionUnknown("no live call of this id is known here, or it was over too long ago", value=session_id)
@@ -118,23 +128,30 @@ class LiveCalls:
 
     def board(self) -> Board:
         """Return all that is known of the calls, the newest first."""
-        calls = sorted(self._calls.values(), key=lambda call: call.facts.started_at, reverse=True)
-        return Board(calls=[call.on_board() for call in calls])
+        return board_of(self._calls.values())
 
     async def restore(self) -> None:
         """Go on with calls that a process before left behind, where there are any."""
-        if self._cannot_keep or not any(_folder(self._settings).glob(_SOUND_FILES)):
-            return
-        store = await self._open_store()
-        if store is None:
-            return
+        if not self._cannot_keep and any(_folder(self._settings).glob(_SOUND_FILES)):
+            store = await self._open_store()
+            if store is not None:
+                await self._restore(store)
+        self.has_restored = True
+
+    async def _restore(self, store: "CallStore") -> None:
         for kept, sound in await asyncio.to_thread(store.unfinished):
+            call = self._kept_call(kept, sound, store)
             try:
-                await self._go_on(kept, sound, store)
-            except ValueError:
+                await self._go_on(call, kept, sound)
+            except NotReady:  # the service stops: the next one may try
+                await call.close()
+                return
+            except (ValueError, KeyError, TypeError, OSError, VcemoError) as error:
                 # Of another version of this service, say. One that cannot go on must not keep the others from it.
-                logger.exception("a live call could not go on", extra={"facts": {"session_id": kept.session_id}})
-                sound.delete()
+                facts = {"session_id": kept.session_id, "error": type(error).__name__}
+                logger.error("a live call cannot go on", extra={"facts": facts})
+                await call.record.end()
+                await call.close()
 
     async def close(self) -> None:
         """Let go of every call; what is kept of them waits for the next process, and what is not ends here."""
@@ -149,7 +166,12 @@ class LiveCalls:
             await asyncio.to_thread(self._store.close)
 
     def _edition(self) -> Edition:
-        if self._editions.current is None or self.is_leaving.is_set():
+        if not self.has_restored or self.is_leaving.is_set():
+            raise NotReady("the service is not ready for live calls")
+        return self._loaded()
+
+    def _loaded(self) -> Edition:
+        if self._editions.current is None:
             raise NotReady("the service is not ready for live calls")
         return self._editions.current
 
@@ -173,7 +195,7 @@ class LiveCalls:
                 self._cannot_keep = self._store is None
             return self._store
 
-    async def _go_on(self, kept: "KeptCall", sound: "CallSound", store: "CallStore") -> None:
+    def _kept_call(self, kept: "KeptCall", sound: "CallSound", store: "CallStore") -> LiveCall:
         facts = CallFacts(
             session_id=kept.session_id,
             key_name=kept.key_name,
@@ -184,9 +206,11 @@ class LiveCalls:
         record = CallRecord(
             kept.session_id, store=store, sound=sound, messages=kept.events, reserved_seq=kept.reserved_seq
         )
-        call = LiveCall(
-            facts, edition=self._edition(), settings=self._settings, record=record, rules=self._rules, hooks=self._hooks
+        return LiveCall(
+            facts, edition=self._loaded(), settings=self._settings, record=record, rules=self._rules, hooks=self._hooks
         )
+
+    async def _go_on(self, call: LiveCall, kept: "KeptCall", sound: "CallSound") -> None:
         received = await asyncio.to_thread(sound.read)
         known = (kept.checkpoint_frame - sound.first_frame) * kept.format.frame_bytes
         segment, rate = call.edition.facts.features.segment, kept.format.sample_rate_hz

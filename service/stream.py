@@ -4,26 +4,21 @@ import asyncio
 import json
 import logging
 import time
-import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from http import HTTPStatus
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, WebSocket
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from starlette.websockets import WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocketDisconnect
 
-from model.errors import CallTooLong, ClientTooSlow, NotReady, OriginRefused, SessionTaken, StreamInvalid
-from service.access import HEADER, Access
+from model.errors import CallTooLong, ClientTooSlow, NotReady, SessionTaken, StreamInvalid
 from service.call_format import CallFormat
 from service.lifecycle import Service
 from service.live_call import CallSeat, LiveCall
-from service.logs import stack_of
-from service.problems import CLOSE_DONE, CLOSE_RESTART, Problem, close_code_of, documented, problem_of
+from service.problems import CLOSE_DONE, CLOSE_RESTART, documented
 from service.schemas import ModelName
 from service.settings import ROLES_PATTERN
+from service.stream_guard import conversing, service_of_stream
 from service.stream_messages import AckMessage, Board, Message, SessionMessage
 
 logger = logging.getLogger(__name__)
@@ -32,14 +27,9 @@ router = APIRouter()
 """WebSockets, which guard themselves: what they refuse is said as a message."""
 keyed_router = APIRouter()
 
-SUBPROTOCOL: Final = "vcemo"
-KEY_SUBPROTOCOL: Final = "vcemo-key."
-"""A page cannot send headers with a WebSocket, but names of protocols: one of them may carry the key."""
-
 _MAX_MESSAGE_SECONDS: Final = 10.0
 _ACK_SECONDS: Final = 1.0
 _BOARD_SECONDS: Final = 1.0
-_LAST_WORD_SECONDS: Final = 2.0
 
 
 class _Opening(BaseModel):
@@ -58,8 +48,8 @@ class _Opening(BaseModel):
 @router.websocket("/v1/stream")
 async def stream(websocket: WebSocket) -> None:
     """Hear a live call: binary messages of samples in, JSON about what is said out."""
-    async with _conversing(websocket) as key_name:
-        service = _service_of(websocket)
+    async with conversing(websocket) as key_name:
+        service = service_of_stream(websocket)
         opening = _read_opening(websocket)
         if opening.session_id is None:
             call_format = CallFormat(
@@ -75,8 +65,8 @@ async def stream(websocket: WebSocket) -> None:
 @router.websocket("/v1/calls/events")
 async def call_events(websocket: WebSocket) -> None:
     """Send the board whenever it changes, at most once a second."""
-    async with _conversing(websocket):
-        service = _service_of(websocket)
+    async with conversing(websocket):
+        service = service_of_stream(websocket)
         showing = asyncio.create_task(_show_board(websocket, service))
         listening = asyncio.create_task(_until_gone(websocket))
         leaving = asyncio.create_task(service.calls.is_leaving.wait())
@@ -103,6 +93,7 @@ class _Connection:
         self._seat = CallSeat()
         self._too_long: CallTooLong | None = None
         self._repeated_bytes = 0
+        self._sent_seq = 0
 
     async def serve(self, *, after_seq: int | None) -> None:
         """Serve until the call is over, the client is gone, or another connection takes over.
@@ -111,12 +102,14 @@ class _Connection:
             VcemoError: what the client is told before it is disconnected.
         """
         calls = self._service.calls
-        await self._take_over()
-        calls.join(self._call)
         try:
+            await self._take_over()
+            calls.join(self._call)
+            kept = (seq for seq, _ in self._call.record.after(0))
+            self._sent_seq = max(kept, default=0) if after_seq is None else after_seq
             await self._greet()
             self._repeated_bytes = self._call.num_repeated_frames * self._call.facts.format.frame_bytes
-            sending = asyncio.create_task(self._send(after_seq))
+            sending = asyncio.create_task(self._send())
             hearing = asyncio.create_task(self._hear())
             taken, leaving = (asyncio.create_task(each.wait()) for each in (self._seat.taken, calls.is_leaving))
             first = await _first_of(sending, hearing, taken, leaving)
@@ -144,13 +137,15 @@ class _Connection:
 
     async def _greet(self) -> None:
         facts = self._call.edition.facts
-        await self._say(
+        await self._write(
             SessionMessage(
+                # Not a number of its own: what was missed has lower ones than any that would be free.
+                seq=self._sent_seq,
                 session_id=self._call.facts.session_id,
                 received_ms=self._call.received_ms,
                 resume_seconds=self._service.settings.resume_seconds,
                 model=ModelName(name=facts.name, version=facts.version, asr=facts.features.speech.asset),
-            )
+            ).model_dump_json()
         )
 
     async def _hear(self) -> None:
@@ -189,17 +184,13 @@ class _Connection:
         if not is_end:
             raise StreamInvalid('a text message is {"type": "end"}; sound comes in binary messages')
 
-    async def _send(self, after_seq: int | None) -> None:
-        """Send what there is until all is said; what is not kept goes behind what is, and only as the newest."""
-        call, sent = self._call, after_seq
-        if sent is None:
-            sent = max((seq for seq, _ in call.record.after(0)), default=0)
+    async def _send(self) -> None:
+        """Send what there is until all is said; of what is not kept the newest only."""
+        call = self._call
         acked_at, acked_ms = time.monotonic(), -1
         while True:
             call.changed.clear()
-            for seq, document in call.record.after(sent):
-                await self._write(document)
-                sent = seq
+            await self._send_kept()
             if call.state == "ended":
                 return
             for partial in call.partials():
@@ -211,84 +202,19 @@ class _Connection:
                 async with asyncio.timeout(_ACK_SECONDS / 2):
                     await call.changed.wait()
 
+    async def _send_kept(self) -> None:
+        for seq, document in self._call.record.after(self._sent_seq):
+            await self._write(document)
+            self._sent_seq = seq
+
     async def _say(self, message: Message) -> None:
-        await self._write(message.model_copy(update={"seq": await self._call.record.number()}).model_dump_json())
+        """Send a message that is not kept, behind those that are and have lower numbers."""
+        seq = await self._call.record.number()
+        await self._send_kept()
+        await self._write(message.model_copy(update={"seq": seq}).model_dump_json())
 
     async def _write(self, text: str) -> None:
-        limit = self._service.settings.slow_client_seconds
-        try:
-            async with asyncio.timeout(limit):
-                await self._websocket.send_text(text)
-        except TimeoutError as error:
-            raise ClientTooSlow(f"nothing was read for {limit:g} s", limit=limit) from error
-
-
-@asynccontextmanager
-async def _conversing(websocket: WebSocket) -> AsyncIterator[str]:
-    """Accept a WebSocket and let in who may be, yielding the name of the key; tell the client of whatever ends it."""
-    offered = websocket.scope["subprotocols"]
-    await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
-    began, request_id, key_name, code = time.monotonic(), uuid.uuid4().hex, "", "ok"
-    try:
-        _check_origin(websocket)
-        with _entered(websocket) as key_name:
-            yield key_name
-    except WebSocketDisconnect:
-        code = "ok"
-    except Exception as error:  # noqa: BLE001 - the top handler: nothing foreign reaches the client
-        problem = problem_of(error, request_id=request_id)
-        code = problem.code
-        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.error("unexpected error", extra={"facts": {"request_id": request_id, "stack": stack_of(error)}})
-        await _refuse(websocket, problem)
-    finally:
-        _service_of(websocket).metrics.stream_ended(code)
-        facts = {
-            "request_id": request_id,
-            "route": websocket.scope["path"],
-            "code": code,
-            "milliseconds": round((time.monotonic() - began) * 1000),
-        }
-        logger.info("stream", extra={"facts": facts | ({"key": key_name} if key_name else {})})
-
-
-async def _refuse(websocket: WebSocket, problem: Problem) -> None:
-    """Say why, then disconnect; who does not read that is disconnected all the same."""
-    if WebSocketState.DISCONNECTED in (websocket.client_state, websocket.application_state):
-        return
-    with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
-        async with asyncio.timeout(_LAST_WORD_SECONDS):
-            await websocket.send_text(json.dumps({**problem.model_dump(), "type": "problem"}, ensure_ascii=False))
-    with suppress(WebSocketDisconnect, RuntimeError):
-        await websocket.close(close_code_of(problem), problem.code)
-
-
-def _check_origin(websocket: WebSocket) -> None:
-    """Pages may connect from anywhere, whatever the service says of origins over HTTP: so it is looked at here."""
-    origin, settings = websocket.headers.get("origin"), _service_of(websocket).settings
-    if origin is None or "*" in settings.origins or origin in settings.origins:
-        return
-    if urlsplit(origin).netloc != websocket.headers.get("host"):
-        raise OriginRefused("pages of this origin may not ask; --cors-origins names those that may", value=origin[:80])
-
-
-@contextmanager
-def _entered(websocket: WebSocket) -> Iterator[str]:
-    """Let in who may be; yields the name of the key, empty where none is asked for."""
-    access: Access | None = websocket.app.state.access
-    if access is None:
-        yield ""
-        return
-    bearer = websocket.headers.get("authorization", "")
-    protocols = [one for one in websocket.scope["subprotocols"] if one.startswith(KEY_SUBPROTOCOL)]
-    shown = websocket.headers.get(HEADER) or bearer.removeprefix("Bearer ")
-    with access.entered(shown or next((one.removeprefix(KEY_SUBPROTOCOL) for one in protocols), "")) as key_name:
-        yield key_name
-
-
-def _service_of(websocket: WebSocket) -> Service:
-    service: Service = websocket.app.state.service
-    return service
+        await _send_text(self._websocket, self._service, text)
 
 
 def _read_opening(websocket: WebSocket) -> _Opening:
@@ -300,13 +226,21 @@ def _read_opening(websocket: WebSocket) -> _Opening:
         raise StreamInvalid(f"{name}: {first['msg']}", value=value) from error
 
 
+async def _send_text(websocket: WebSocket, service: Service, text: str) -> None:
+    limit = service.settings.slow_client_seconds
+    try:
+        async with asyncio.timeout(limit):
+            await websocket.send_text(text)
+    except TimeoutError as error:
+        raise ClientTooSlow(f"nothing was read for {limit:g} s", limit=limit) from error
+
+
 async def _show_board(websocket: WebSocket, service: Service) -> None:
     shown = -1
     while True:
         if service.calls.version != shown:
             shown = service.calls.version
-            async with asyncio.timeout(service.settings.slow_client_seconds):
-                await websocket.send_text(service.calls.board().model_dump_json())
+            await _send_text(websocket, service, service.calls.board().model_dump_json())
         await asyncio.sleep(_BOARD_SECONDS)
 
 

@@ -14,11 +14,14 @@ class _Part(BaseModel):
 class Message(_Part):
     """Any of them."""
 
-    seq: Annotated[int, Field(ge=1)] = 1
+    seq: Annotated[int, Field(ge=0)] = 0
 
 
 class SessionMessage(Message):
-    """The first: which call this is, and from where on its sound is wanted."""
+    """The first: which call this is, and from where on its sound is wanted.
+
+    Its ``seq`` is that of the last message before, as far as the client has said, and 0 in a call that begins.
+    """
 
     type: Literal["session"] = "session"
     session_id: str

@@ -85,7 +85,7 @@ def _sentiment(own: Sequence[Segment]) -> Sentiment | None:
     emotions = _emotions(own)
     if emotions is None:
         return None
-    label, score = sentiment(emotions)
+    label, score = sentiment({str(label): share for label, share in emotions.items()})
     return Sentiment.model_validate({"label": label, "score": _bounded(score)})
 
 

@@ -7,6 +7,7 @@ and import its helpers. PYTEST_DONT_REWRITE: imported before it is a plugin, whi
 import io
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -96,8 +97,16 @@ def samples_of(name: str) -> Samples:
 
 @contextmanager
 def serving(recognizer: EmotionRecognizer, **options: Any) -> Iterator[Running]:
-    """Serve over HTTP in a thread of this process."""
-    settings = Settings(**{"keep_live_calls": False, **options})
+    """Serve over HTTP in a thread of this process; what is to outlive it does not, unless ``state_folder`` is given."""
+    with (
+        tempfile.TemporaryDirectory() as state,
+        _serving(recognizer, Settings(**{"state_folder": Path(state)} | options)) as running,
+    ):
+        yield running
+
+
+@contextmanager
+def _serving(recognizer: EmotionRecognizer, settings: Settings) -> Iterator[Running]:
     app = create_app(settings, recognizer)
     config = uvicorn.Config(
         app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5, **websocket_options(settings)

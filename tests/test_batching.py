@@ -354,3 +354,62 @@ async def test_many_callers_each_get_their_own_results() -> None:
         requests = [range(start, start + start % 7) for start in range(0, 400, 3)]
         answers = await asyncio.gather(*(values(stage, *numbers) for numbers in requests))
     assert answers == [[number * 2 for number in numbers] for numbers in requests]
+
+
+@scenario
+async def test_who_yields_lets_go_first_whoever_comes_later_but_within_that_time() -> None:
+    gate = Gate()
+    with batcher(gate, max_queue=2) as stage:
+        first = await blocked(stage, gate)
+        yielding = Budget(PATIENCE_SECONDS, yields_seconds=60.0)
+        patient = asyncio.create_task(stage.submit_many([1, 2, 3], budget=yielding))
+        await until(lambda: stage.depth == 3)
+        # It takes none of the places: they are for those who do not yield.
+        pressing = asyncio.create_task(values(stage, 4, 5))
+        await until(lambda: stage.depth == 5)
+        gate.opened.set()
+        await asyncio.gather(first, patient, pressing)
+    assert gate.batches == [["block"], [4, 5], [1, 2, 3]]
+
+
+@scenario
+async def test_who_yields_is_not_passed_for_ever() -> None:
+    gate = Gate()
+    with batcher(gate) as stage:
+        first = await blocked(stage, gate)
+        patient = asyncio.create_task(stage.submit(1, budget=Budget(PATIENCE_SECONDS, yields_seconds=1e-4)))
+        await until(lambda: stage.depth == 1)
+        await asyncio.sleep(0.001)
+        pressing = asyncio.create_task(stage.submit(2, budget=budget()))
+        await until(lambda: stage.depth == 2)
+        gate.opened.set()
+        await asyncio.gather(first, patient, pressing)
+    assert gate.batches == [["block"], [1], [2]]
+
+
+@scenario
+async def test_of_several_workers_one_is_kept_from_who_yields() -> None:
+    gate = Gate()
+    with batcher(gate, workers=2, max_batch_size=2) as stage:
+        yielding = Budget(PATIENCE_SECONDS, yields_seconds=60.0)
+        patient = asyncio.create_task(stage.submit_many(["block", 1, 2, 3], budget=yielding))
+        await until(gate.entered.is_set)
+        assert (await stage.submit(4, budget=budget())).value == 8
+        assert stage.depth == 2
+        gate.opened.set()
+        await patient
+    assert gate.batches == [["block", 1], [4], [2, 3]]
+
+
+@scenario
+async def test_who_yields_is_finished_by_every_worker_when_the_stage_closes() -> None:
+    gate = Gate()
+    with batcher(gate, workers=2, max_batch_size=1) as stage:
+        yielding = Budget(PATIENCE_SECONDS, yields_seconds=60.0)
+        patient = asyncio.create_task(stage.submit_many(["block", 1, 2], budget=yielding))
+        await until(gate.entered.is_set)
+        closing = asyncio.create_task(asyncio.to_thread(stage.close, drain_seconds=PATIENCE_SECONDS))
+        await until(lambda: stage.depth == 0)
+        gate.opened.set()
+        await asyncio.gather(patient, closing)
+    assert sorted(map(str, (item for batch in gate.batches for item in batch))) == ["1", "2", "block"]

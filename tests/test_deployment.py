@@ -216,8 +216,11 @@ def test_what_is_written_while_running_lies_on_a_writable_mount() -> None:
     scratch = _environment("cpu image")["NUMBA_CACHE_DIR"]
 
     assert scratch.startswith("/tmp/")
-    assert [mount["mountPath"] for mount in _container()["volumeMounts"]] == ["/tmp"]
-    assert _yaml("docker-compose.yml")["services"]["vcemo"]["tmpfs"][0].startswith("/tmp")
+    state = _environment("cpu image")["VCEMO_STATE_FOLDER"]
+    assert [mount["mountPath"] for mount in _container()["volumeMounts"]] == ["/tmp", state]
+    compose = _yaml("docker-compose.yml")["services"]["vcemo"]
+    assert compose["tmpfs"][0].startswith("/tmp")
+    assert compose["volumes"] == [f"state:{state}"]
 
 
 def test_the_autoscaler_and_the_service_mean_the_deployment() -> None:

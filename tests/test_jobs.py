@@ -92,10 +92,17 @@ def close(one: Any, other: Any) -> bool:
 
 
 def test_a_recording_that_cannot_be_used_fails_the_job_with_the_problem_a_request_would_get(running: Running) -> None:
-    job = ended(running, submit(running, b"RIFF but no more"))
+    job = ended(running, submit(running, b"RIFF\0\0\0\0WAVE but no more"))
     assert (job["status"], job["error"]["code"], job["links"]["result"]) == ("failed", "corrupt_audio", None)
     answer = running.client.get(f"/v1/jobs/{job['id']}/result")
     assert (answer.status_code, answer.json()["code"], answer.json()["value"]) == (409, "job_not_done", "failed")
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"%PDF-1.7 and so on", 415), (b"", 422)])
+def test_what_is_no_recording_is_refused_before_it_is_a_job(running: Running, body: bytes, status: int) -> None:
+    answer = running.client.post("/v1/jobs", content=body, headers={"Content-Type": "audio/wav"})
+    assert answer.status_code == status
+    wait_until(lambda: not folders(running))
 
 
 def test_options_of_a_job_are_judged_before_it_is_taken(running: Running) -> None:

@@ -1,19 +1,24 @@
 """The stages joined, with the real recogniser."""
 
 import asyncio
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from service_fixtures import samples_of, wav
 
 from model.errors import AudioTooLong, CorruptAudio, DeadlineExceeded, TooManyChannels, TooManyUtterances
 from model.recognizer import EmotionRecognizer, Recognition
+from model.speaker import Conversation
 from service.batching import BatchFacts
 from service.budget import Budget
 from service.decoding import Decoder
+from service.options import Options
 from service.pipeline import Pipeline
+from service.roles import Roles
 from service.settings import Settings
 
 pytest_plugins = ("service_fixtures",)
@@ -33,9 +38,9 @@ def pipeline(recognizer: EmotionRecognizer, batches: list[BatchFacts]) -> Iterat
     decoder.close()
 
 
-def recognize(pipeline: Pipeline, *uploads: bytes) -> list[Recognition]:
+def recognize(pipeline: Pipeline, *uploads: bytes, options: Options = Options()) -> list[Recognition]:
     async def scenario() -> list[Recognition]:
-        return await asyncio.gather(*(pipeline.recognize(upload, budget=Budget(30.0)) for upload in uploads))
+        return await asyncio.gather(*(pipeline.recognize(upload, Budget(30.0), options) for upload in uploads))
 
     return asyncio.run(scenario())
 
@@ -106,3 +111,60 @@ def test_a_request_that_is_out_of_time_costs_no_recognition(
     with pytest.raises(DeadlineExceeded):
         asyncio.run(pipeline.recognize(speech, budget=Budget(0.0)))
     assert batches == []
+
+
+@pytest.fixture(scope="module")
+def dialogue() -> bytes:
+    """Two sides, two utterances each, of different voices."""
+    left, right = (samples_of(name)[:16_000] for name in ("first_in_line.wav", "not_in_service.wav"))
+    sides = np.zeros((2, 9 * 16_000), np.float32)
+    for number, words in enumerate((left, right, left, right)):
+        sides[number % 2, number * 32_000 : number * 32_000 + 16_000] = words
+    return wav(sides.T)
+
+
+def rows(recognition: Recognition) -> list[list[float] | None]:
+    return [None if one.probabilities is None else one.probabilities.tolist() for one in recognition.segments]
+
+
+def test_each_side_is_judged_beside_what_was_heard_of_it_before(
+    pipeline: Pipeline, recognizer: EmotionRecognizer, dialogue: bytes
+) -> None:
+    (adapted,), (alone,) = recognize(pipeline, dialogue), recognize(pipeline, dialogue, options=Options(adapt=False))
+    expected = recognizer.recognize(dialogue, conversation=Conversation())
+    assert len(adapted.segments) == 4
+    for found, whole in zip(rows(adapted), rows(expected), strict=True):
+        assert found == pytest.approx(whole, abs=1e-4)
+    assert rows(alone)[2] != pytest.approx(rows(adapted)[2], abs=1e-3)
+
+
+def test_what_comes_later_changes_nothing_of_what_was_said(pipeline: Pipeline, dialogue: bytes) -> None:
+    samples, rate = soundfile.read(io.BytesIO(dialogue), dtype="float32")
+    (whole,), (half,) = recognize(pipeline, dialogue), recognize(pipeline, wav(samples[: 4 * rate]))
+    assert len(half.segments) == 2
+    for found, expected in zip(rows(half), rows(whole)[:2], strict=True):
+        assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_who_must_not_be_judged_is_written_down_and_nothing_else_is_computed(
+    pipeline: Pipeline, batches: list[BatchFacts], dialogue: bytes
+) -> None:
+    (everybody,) = recognize(pipeline, dialogue)
+    batches.clear()
+    roles = Roles(names=("agent", "customer"), unjudged=frozenset({"agent"}))
+    (found,) = recognize(pipeline, dialogue, options=Options(roles=roles))
+    items = {stage: sum(one.size for one in batches if one.stage == stage) for stage in ("asr", "features", "fusion")}
+    assert items == {"asr": 4, "features": 2, "fusion": 2}
+    assert sum(one.size for one in batches if one.stage == "lower_layers") in (0, 2)
+    for one, other in zip(found.segments, everybody.segments, strict=True):
+        assert one.transcript.text == other.transcript.text
+        assert one.judged == (one.utterance.channel == 1)
+        assert (one.probabilities is None) == (one.utterance.channel == 0)
+    assert rows(found)[1] == pytest.approx(rows(everybody)[1], abs=1e-4)
+
+
+def test_a_recording_that_may_hold_an_unjudged_role_is_not_judged_at_all(pipeline: Pipeline, speech: bytes) -> None:
+    roles = Roles(names=("agent", "customer"), unjudged=frozenset({"agent"}))
+    (found,) = recognize(pipeline, speech, options=Options(roles=roles))
+    assert (found.emotion, found.probabilities, [one.judged for one in found.segments]) == (None, None, [False])
+    assert found.text

@@ -1,14 +1,23 @@
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
+import librosa
 import numpy as np
 import numpy.typing as npt
 import pytest
+from conftest import MandarinClip
 
 from model.audio import Recording
 from model.errors import TooManyUtterances
-from model.segment import Utterance, find_utterances
+from model.segment import (
+    Speech,
+    Utterance,
+    find_speech,
+    find_speech_in_pieces,
+    find_utterances,
+)
 from model.spans import SegmentConfig
 
 Samples = npt.NDArray[np.float32]
@@ -63,10 +72,41 @@ def test_an_utterance_is_a_view_of_the_recording_between_its_times(burst: Sample
     recording = recording_of(np.concatenate([silence(1), burst, silence(1)]))
     (utterance,) = found_in(recording)
     assert np.shares_memory(utterance.samples, recording.samples)
-    start, end = (round(ms * 16) for ms in (utterance.start_ms, utterance.end_ms))
-    assert len(utterance.samples) == pytest.approx(end - start, abs=16)
+    whole, own = (array.__array_interface__["data"][0] // 4 for array in (recording.samples, utterance.samples))
+    begin, end = own - whole, own - whole + len(utterance.samples)
+    assert begin < utterance.start_ms * 16 < utterance.end_ms * 16 < end
     assert utterance.seconds == len(utterance.samples) / 16_000
-    np.testing.assert_array_equal(utterance.samples[:100], recording.samples[0, start : start + 100])
+    assert end - begin <= (utterance.end_ms - utterance.start_ms) * 16 + 2 * CONFIG.speech_pad_ms * 16
+
+
+def test_an_utterance_begins_and_ends_when_somebody_speaks(mandarin_clips: Mapping[str, MandarinClip]) -> None:
+    for clip in mandarin_clips.values():
+        loud = librosa.effects.split(clip.samples, top_db=20, frame_length=512, hop_length=128)
+        words = clip.samples[loud[0][0] : loud[-1][1]]
+        noise = np.random.default_rng(0).normal(0, 1e-4, 5 * 16_000).astype(np.float32)
+        noise[2 * 16_000 : 2 * 16_000 + len(words)] += words
+        for length in (5.0, 2.0 + len(words) / 16_000 + 1.0):  # voice activity takes a last pause for speech
+            (utterance,) = find_utterances(recording_of(noise[: round(length * 16_000)]))
+            assert utterance.start_ms == pytest.approx(2000, abs=150)
+            assert utterance.end_ms == pytest.approx(2000 + len(words) / 16, abs=150)
+
+
+@pytest.mark.parametrize("pause_seconds", [0.5, 2.5], ids=["speech that goes on", "speech with pauses"])
+def test_speech_is_found_in_pieces_as_in_the_whole(recordings: Mapping[str, Samples], pause_seconds: float) -> None:
+    config = SegmentConfig(max_utterance_seconds=4.0)
+    long = np.concatenate([part for one in recordings.values() for part in (one, silence(pause_seconds))] * 3)
+    whole = find_speech(long, config=config)
+    pieces = list(find_speech_in_pieces(long, config=config, piece_seconds=16.0))
+    found = [one for piece in pieces for one in piece]
+    assert len(pieces) >= 4
+    assert all(one.end <= other.start for one, other in pairwise(found))
+    assert covered(found) == pytest.approx(covered(whole), rel=0.03)
+    if pause_seconds > 2:
+        assert len(found) == len(whole)
+
+
+def covered(speech: list[Speech]) -> int:
+    return sum(one.end - one.start for one in speech)
 
 
 def test_stereo_channels_are_kept_apart_and_answered_in_order_of_time(burst: Samples) -> None:

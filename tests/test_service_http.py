@@ -333,3 +333,39 @@ def test_the_page_of_the_documentation_needs_no_other_host(server: Running) -> N
     assert linked
     assert all(link.startswith("/") for link in linked)
     assert all(server.client.get(link).status_code == 200 for link in linked)
+
+
+def test_roles_are_asked_for_as_a_parameter_or_in_the_form(server: Running, speech: bytes) -> None:
+    by_form = answer_to(
+        server.client.post("/predict", files={"file": ("a.wav", speech)}, data={"channel_roles": "customer"})
+    )
+    query = server.client.post("/predict", params={"channel_roles": "caller"}, content=speech)
+    assert [one["role"] for one in by_form["segments"]] == ["customer"]
+    assert [one["role"] for one in answer_to(query)["segments"]] == ["caller"]
+    assert by_form["summary"]["roles"][0]["role"] == "customer"
+    refusal = server.client.post("/predict", params={"adapt": "perhaps"}, content=speech)
+    assert (problem_in(refusal).code, problem_in(refusal).value) == ("invalid_option", "perhaps")
+
+
+def test_identical_channels_are_said_and_nobody_is_given_a_role(server: Running) -> None:
+    words = samples_of("not_in_service.wav")[:16_000]
+    answer = answer_to(server.predict(wav(np.stack([words, words], axis=1))))
+    assert answer["warnings"].count("identical_channels") == 1
+    assert {one["role"] for one in answer["segments"]} == {None}
+    assert [role["channel"] for role in answer["summary"]["roles"]] == [0]
+
+
+def test_an_unjudged_role_is_in_the_timeline_and_nowhere_else(recognizer: EmotionRecognizer) -> None:
+    words = samples_of("not_in_service.wav")[:16_000]
+    sides = np.zeros((4 * 16_000, 2), np.float32)
+    sides[:16_000, 0], sides[32_000:48_000, 1] = words, words
+    with serving(recognizer, channel_roles="agent,customer", unjudged_roles="agent") as running:
+        answer = answer_to(running.predict(wav(sides)))
+        unknown = answer_to(running.predict(wav(words)))
+    agent, customer = answer["segments"]
+    assert (agent["role"], agent["judged"], agent["emotion"], agent["probabilities"]) == ("agent", False, None, None)
+    assert agent["text"]
+    assert agent["sentiment"] is None
+    assert answer["probabilities"] == customer["probabilities"]
+    assert [role["emotions"] is None for role in answer["summary"]["roles"]] == [True, False]
+    assert (unknown["emotion"], unknown["warnings"]) == (None, ["other_language", "role_unknown"])

@@ -97,8 +97,8 @@ def test_settings_do_not_change() -> None:
 
 
 def test_roles_are_read_in_the_order_of_channels() -> None:
-    assert Settings(channel_roles="agent,customer").roles == ("agent", "customer")
-    assert Settings().roles == ()
+    assert Settings(channel_roles="agent,customer").roles().names == ("agent", "customer")
+    assert Settings().roles().names == ()
 
 
 def test_origins_are_none_unless_named() -> None:
@@ -117,6 +117,7 @@ def test_every_setting_is_read_somewhere() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     read_through = {
         "channel_roles": "roles",
+        "unjudged_roles": "roles",
         "cors_origins": "origins",
         "admin_key_file": "read_admin_digest",
         "admin_key_sha256": "read_admin_digest",

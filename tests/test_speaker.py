@@ -111,3 +111,16 @@ def test_conversations_share_nothing() -> None:
     mel, states = utterance(0)
     Conversation().hear(0, mel=mel, states=states)
     assert Conversation().heard == {}
+
+
+def test_a_conversation_that_was_written_down_goes_on_to_the_bit() -> None:
+    conversation, untouched = Conversation(), Conversation()
+    for one in (conversation, untouched):
+        for seed, channel in enumerate((0, 3, 0)):
+            mel, states = utterance(seed)
+            one.hear(channel, mel=mel, states=states)
+    read = Conversation.from_bytes(conversation.to_bytes())
+    mel, states = utterance(9)
+    assert_same(read.hear(3, mel=mel, states=states), untouched.hear(3, mel=mel, states=states))
+    assert_same(read.heard[0], untouched.heard[0])
+    assert Conversation.from_bytes(Conversation().to_bytes()) == Conversation()

@@ -74,13 +74,16 @@ def started(
     ready_path: str,
     directory: Path | None = None,
     start_seconds: float = _START_SECONDS,
+    port: int | None = None,
 ) -> Iterator[Server]:
-    """Run ``command`` with ``--port`` and a free one, wait until ``ready_path`` answers 200, and stop it at the end.
+    """Run ``command`` with ``--port``, wait until ``ready_path`` answers 200, and stop it at the end.
+
+    port: None takes any that is free.
 
     Raises:
         RuntimeError: it ended, or was not ready in time.
     """
-    port = free_port()
+    port = port or free_port()
     began = time.perf_counter()
     with (
         tempfile.TemporaryFile() as log,

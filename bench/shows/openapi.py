@@ -1,5 +1,7 @@
 """A thousand drawn requests to each operation of the OpenAPI document, with every check of Schemathesis."""
 
+import tempfile
+
 from bench.figures import Figure, Report
 from bench.serving.openapi import converse
 from bench.serving.server import service_command, started
@@ -10,9 +12,10 @@ _EXAMPLES = 1_000
 
 def measure(workbench: Workbench) -> Report:
     """Draw, send and judge."""
-    command = service_command(workbench.bundle, workbench.cache)
-    with started("ours", command, ready_path="/health/ready") as server:
-        found = converse(server.url, examples=_EXAMPLES)
+    with tempfile.TemporaryDirectory() as folder:
+        command = service_command(workbench.bundle, workbench.cache, "--state-folder", folder)
+        with started("ours", command, ready_path="/health/ready") as server:
+            found = converse(server.url, examples=_EXAMPLES)
     return Report(
         title=f"{_EXAMPLES} examples for each operation of the OpenAPI document",
         figures=[
