@@ -25,7 +25,7 @@ def measure(workbench: Workbench) -> Report:
     with (
         tempfile.TemporaryDirectory() as folder,
         started("ours", _command(workbench, folder), ready_path="/health/ready") as server,
-        httpx.Client(base_url=server.url, timeout=600, trust_env=False) as client,
+        httpx.Client(base_url=server.url, timeout=900, trust_env=False) as client,
     ):
         answer, seconds = _posted(client, call)
         alone, _ = _posted(client, call, adapt="false")

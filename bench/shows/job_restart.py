@@ -83,7 +83,7 @@ def measure(workbench: Workbench) -> Report:
 def _serving(command: Sequence[str]) -> Iterator[tuple[Server, httpx.Client]]:
     with (
         started("ours", command, ready_path="/health/ready") as server,
-        httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client,
+        httpx.Client(base_url=server.url, timeout=900, trust_env=False) as client,
     ):
         yield server, client
 
