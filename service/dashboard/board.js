@@ -85,6 +85,7 @@ function useCalls() {
       socket.onopen = () => (clearTimeout(timer), setFollowing(true));
       socket.onmessage = ({ data }) => setCalls(JSON.parse(data).calls);
       socket.onclose = () => {
+        socket = null;
         if (isOver) return;
         setFollowing(false);
         clearTimeout(timer);

@@ -1,5 +1,6 @@
 // Where a live call's sound comes from: the microphone, or a file at the pace it was spoken.
-import { addressOf } from "./api.js";
+import { addressOf, Problem } from "./api.js";
+import { t } from "./words.js";
 
 export const SAMPLE_RATE_HZ = 16_000;
 const PIECE_MS = 100;
@@ -18,7 +19,7 @@ export function pcm16(channels) {
 
 // A source is {channels, start({onPiece, onEnd, room}), stop()}; pieces are interleaved, of 100 ms each.
 export async function microphone() {
-  const media = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: true, noiseSuppression: false } });
+  const media = await listen();
   const context = new AudioContext({ sampleRate: SAMPLE_RATE_HZ });
   await context.audioWorklet.addModule(addressOf("dashboard/capture_worklet.js"));
   const start = ({ onPiece }) => {
@@ -32,6 +33,17 @@ export async function microphone() {
     if (context.state !== "closed") context.close();
   };
   return { channels: 1, start, stop };
+}
+
+async function listen() {
+  const audio = { channelCount: 1, echoCancellation: true, noiseSuppression: false };
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio });
+  } catch (error) {
+    // Without https, other than on this very machine, a browser has no mediaDevices at all.
+    const detail = navigator.mediaDevices ? error.message : t("no_microphone_insecure");
+    throw new Problem({ code: "no_microphone", title: t("no_microphone"), detail });
+  }
 }
 
 // isFast: as soon as the service has room, instead of in the time it took to speak. room: () => ms that may be sent.

@@ -9,6 +9,7 @@ import { t } from "./words.js";
 
 const LONG_SECONDS = 60; // longer ones become a job, whose progress is shown
 const LONG_BYTES = 8 << 20; // where the browser cannot tell the length
+const TOO_LARGE = 413;
 const SIDES = ["", "agent,customer", "customer,agent"];
 
 export function Recordings() {
@@ -68,18 +69,26 @@ async function sent(file, { sides, keep, onProgress, signal }) {
   const query = sides ? `?channel_roles=${encodeURIComponent(sides)}` : "";
   const seconds = await secondsOf(file);
   const isLong = Number.isFinite(seconds) ? seconds > LONG_SECONDS : file.size > LONG_BYTES;
+  const asJob = async () => {
+    const job = await upload(`v1/jobs${query}`, file, { onProgress, signal });
+    remember(job.id, { file });
+    return job.id;
+  };
   if (keep || isLong) {
     try {
-      const job = await upload(`v1/jobs${query}`, file, { onProgress, signal });
-      remember(job.id, { file });
-      return job.id;
+      return await asJob();
     } catch (problem) {
       if (!isMissing(problem)) throw problem;
     }
   }
-  const answer = await upload(`predict${query}`, file, { onProgress, signal });
-  remember(answer.request_id, { answer, file });
-  return answer.request_id;
+  try {
+    const answer = await upload(`predict${query}`, file, { onProgress, signal });
+    remember(answer.request_id, { answer, file });
+    return answer.request_id;
+  } catch (problem) {
+    if (problem.status !== TOO_LARGE) throw problem;
+    return asJob(); // which may be longer
+  }
 }
 
 function secondsOf(file) {

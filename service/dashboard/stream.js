@@ -1,10 +1,12 @@
 // A call as it is spoken: samples out, what was heard back; goes on after a dropped connection where it was.
 import { socketTo } from "./api.js";
 
+const END = JSON.stringify({ type: "end" });
 const AHEAD_MS = 8000; // the service closes on callers who run more than 10 s ahead of what it has acknowledged
 const BUFFERED_BYTES = 1 << 20;
-const WAITS_MS = [250, 500, 1000, 2000, 4000, 8000];
-const DROPPED = new Set([1001, 1005, 1006, 1011, 1012, 1013]);
+const WAITS_MS = [250, 500, 1000, 2000, 4000, 8000, 8000, 8000, 8000]; // less in all than the service waits
+const DROPPED = new Set([1001, 1005, 1006, 1011, 1012, 1013, 4503]);
+const NOT_READY = 503; // as while the service starts again
 
 export class LiveStream {
   // tell: called with every message, and with {type: "connection", state} as connections come and go.
@@ -54,6 +56,7 @@ export class LiveStream {
 
   leave() {
     this.isOver = true;
+    if (this.isReady && this.socket.readyState === WebSocket.OPEN) this.socket.send(END);
     this.socket?.close(1000);
   }
 
@@ -63,6 +66,7 @@ export class LiveStream {
   }
 
   hear(message) {
+    if (message.type === "problem" && message.status === NOT_READY && this.sessionId) return;
     if (message.seq) this.afterSeq = message.seq;
     if (message.type === "session") {
       this.sessionId = message.session_id;
@@ -93,7 +97,7 @@ export class LiveStream {
     }
     if (this.isEnding && !this.hasSaidEnd) {
       this.hasSaidEnd = true;
-      this.socket.send(JSON.stringify({ type: "end" }));
+      this.socket.send(END);
     }
   }
 

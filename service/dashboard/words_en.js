@@ -161,6 +161,8 @@ export const ENGLISH = {
   talk_listening: "Nothing heard yet.",
   talk_lost: "The connection was lost",
   talk_again: "Another one",
+  no_microphone: "There is no microphone to listen to",
+  no_microphone_insecure: "A browser lends its microphone only to pages that come over https, or from this very machine.",
   level: "Level",
   stream_missing: "This service takes no live calls.",
 };

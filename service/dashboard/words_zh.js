@@ -161,6 +161,8 @@ export const CHINESE = {
   talk_listening: "尚未听到声音。",
   talk_lost: "连接已中断",
   talk_again: "再来一次",
+  no_microphone: "无法使用麦克风",
+  no_microphone_insecure: "浏览器只允许通过 https 或本机打开的页面使用麦克风。",
   level: "音量",
   stream_missing: "此服务不接受实时通话。",
 };
