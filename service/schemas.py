@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from model.bundle import BundleFacts
 from model.labels import sentiment
 from model.recognizer import JudgedUtterance, Recognition
-from model.segment import Utterance
 
 SCHEMA_VERSION: Final = "1"
 
@@ -69,7 +68,7 @@ class Segment(_Part):
     """One utterance of one channel."""
 
     id: str
-    """Channel and start in milliseconds, such as 0-1230: names the segment in feedback."""
+    """Names the segment within its recording: its channel and where it begins, as in 0-1230."""
     start_ms: Milliseconds
     end_ms: Milliseconds
     channel: int
@@ -194,7 +193,7 @@ def _segment(
         probabilities = _rounded(dict(zip(labels, judged.probabilities.tolist(), strict=True)))
     emotion = _emotion(probabilities)
     return Segment(
-        id=segment_id(utterance),
+        id=f"{utterance.channel}-{utterance.start_ms}",
         start_ms=utterance.start_ms,
         end_ms=utterance.end_ms,
         channel=utterance.channel,
@@ -204,11 +203,6 @@ def _segment(
         confidence=probabilities[emotion] if probabilities and emotion else None,
         probabilities=probabilities,
     )
-
-
-def segment_id(utterance: Utterance) -> str:
-    """Name an utterance within its recording."""
-    return f"{utterance.channel}-{utterance.start_ms}"
 
 
 def _sentiment(probabilities: Mapping[str, float] | None) -> Sentiment | None:
