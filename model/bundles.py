@@ -66,7 +66,7 @@ def _pull(store: BundleStore, options: argparse.Namespace, out: Console) -> None
 
 
 def _list(store: BundleStore, _: argparse.Namespace, out: Console) -> None:
-    pointers = {name: store.pointer(name) for name in ("current", "candidate")}  # type: ignore[arg-type]
+    pointers = {name: store.pointer(name) for name in ("current", "candidate")}
     table = Table("version", "name", "created", "mean recall", "")
     for one in store.versions():
         recall = one.facts.metrics.get("mean_recall")

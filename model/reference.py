@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from model.bundle import BundleFacts
 from model.features import Features
@@ -99,7 +100,7 @@ def bins_of(facts: BundleFacts) -> dict[str, Bins]:
     return known
 
 
-def divergence(expected: Sequence[float], found: Sequence[float]) -> float:
+def divergence(expected: npt.ArrayLike, found: npt.ArrayLike) -> float:
     """Jensen-Shannon divergence of two lists of shares, in bits: 0 where they are the same, 1 where none is shared."""
     first, second = (np.asarray(shares, dtype=np.float64) for shares in (expected, found))
     first, second = first / first.sum(), second / second.sum()

@@ -6,7 +6,6 @@ from typing import Final, cast
 from model.bundle import BundleFacts
 from model.labels import sentiment
 from model.recognizer import JudgedUtterance, Recognition
-from model.segment import Utterance
 from service.alerts import AlertRule, alerts_of
 from service.roles import Roles
 from service.schemas import (
@@ -78,7 +77,7 @@ def segment_of(
     probabilities = _rounded(named)
     emotion = _emotion(probabilities)
     return Segment(
-        id=segment_id(utterance),
+        id=utterance.id,
         start_ms=utterance.start_ms,
         end_ms=utterance.end_ms,
         channel=utterance.channel,
@@ -91,11 +90,6 @@ def segment_of(
         probabilities=probabilities,
         sentiment=sentiment_of(named),
     )
-
-
-def segment_id(utterance: Utterance) -> str:
-    """Name an utterance within its recording."""
-    return f"{utterance.channel}-{utterance.start_ms}"
 
 
 def sentiment_of(probabilities: Mapping[str, float] | None) -> Sentiment | None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 from sqlalchemy import Engine, Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from model.audio import SAMPLE_RATE_HZ
 from model.feedback import feedback_table, pack_features
@@ -67,8 +68,15 @@ class Corrections:
             "features": pack_features(segment.features),
             "audio": None if segment.samples is None else _flac(segment.samples),
         }
-        with self._engine.begin() as connection:
-            connection.execute(insert(TABLE).values(**values, **seen))
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(TABLE).values(**values, **seen))
+        except IntegrityError:
+            # Somebody else has corrected it at this moment: one row a segment.
+            amended = self.amend(segment.request_id, segment.segment_id, label=label, note=note)
+            if amended is None:
+                raise
+            return amended
         return Correction(**values)
 
     def of(self, request_id: str) -> list[Correction]:
@@ -82,7 +90,7 @@ class Corrections:
         self._engine.dispose()
 
 
-def _correction(row: Row[Any]) -> Correction:
+def _correction(row: Row[*tuple[Any, ...]]) -> Correction:
     return Correction(**row._mapping)
 
 

@@ -234,7 +234,9 @@ class Service:
     async def _load(self) -> None:
         # First, for its processes start while the rest is loaded.
         self._decoder = Decoder.from_settings(self.settings, on_worker_lost=self.metrics.decode_worker_lost)
-        recognizer = self._given or await asyncio.to_thread(self._load_first)
+        recognizer = self._given
+        if recognizer is None:
+            recognizer = await asyncio.to_thread(self._load_first)
         await asyncio.to_thread(self._decoder.warm_up)
         self.editions.serve(recognizer, decoder=self._decoder)
         await self.calls.restore()

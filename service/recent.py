@@ -12,7 +12,6 @@ import numpy.typing as npt
 from model.bundle import BundleFacts
 from model.features import Features
 from model.recognizer import JudgedUtterance
-from service.answers import segment_id
 
 _OVERHEAD_BYTES: Final = 2048
 """Of an entry's Python objects, about."""
@@ -39,7 +38,7 @@ class JudgedSegment:
         arrays = [getattr(self.features, name) for name in (*_HALVED, "sentence")]
         if self.features.ngrams is not None:
             arrays += [self.features.ngrams.buckets, self.features.ngrams.weights]
-        return _OVERHEAD_BYTES + sum(array.nbytes for array in (*arrays, self.samples) if array is not None)
+        return _OVERHEAD_BYTES + sum(int(array.nbytes) for array in (*arrays, self.samples) if array is not None)
 
 
 class RecentSegments:
@@ -89,7 +88,7 @@ def _segments_of(
         best = int(one.probabilities.argmax())
         yield JudgedSegment(
             request_id=request_id,
-            segment_id=segment_id(one.utterance),
+            segment_id=one.utterance.id,
             facts=facts,
             predicted=facts.labels[best],
             confidence=float(one.probabilities[best]),

@@ -1,6 +1,7 @@
 """Feedback: a segment of an answer is corrected, and what the network saw of it is kept for training."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,16 @@ def test_who_corrects_again_replaces_the_label(corrected: Running, speech: bytes
     assert second["id"] == first["id"]
     listed = corrected.client.get("/v1/feedback", params={"request_id": answer["request_id"]}).json()
     assert [one["label"] for one in listed["feedback"]] == ["angry"]
+
+
+def test_several_who_correct_one_segment_at_once_leave_one_row(corrected: Running, speech: bytes) -> None:
+    answer = corrected.predict(speech).json()
+    order = {"request_id": answer["request_id"], "segment_id": answer["segments"][0]["id"], "label": "sad"}
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: corrected.client.post("/v1/feedback", json=order), range(8)))
+    assert [one.status_code for one in found] == [201] * 8
+    listed = corrected.client.get("/v1/feedback", params={"request_id": answer["request_id"]}).json()
+    assert len(listed["feedback"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def store(shelf: Path, tmp_path: Path) -> BundleStore:
 
 
 def settings_of(store: BundleStore, tmp_path: Path, **more: Any) -> Settings:
-    options = {"bundle_store_folder": tmp_path / "pulled", "bundle_store_poll_seconds": 3600, "bundle": BUNDLE} | more
-    return Settings(bundle_store=store.url, **options)
+    more = {"bundle_store_poll_seconds": 3600} | more
+    return Settings(bundle_store=store.url, bundle_store_folder=tmp_path / "pulled", bundle=BUNDLE, **more)
 
 
 def looks(service: Service) -> dict[str, float]:

@@ -23,7 +23,7 @@ import training
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("service", "model", "training")
 LOCKS = ("base", "dev", "image", "training", "gpu")
-EXTRAS = ("training", "dev")
+EXTRAS = ("training", "s3", "archive", "dev")
 MAKE_TARGETS = {
     "help",
     "serve",
@@ -149,7 +149,7 @@ def test_serving_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("service", ()), ("model", ()), ("training", ("training",)), ("bench", EXTRAS), ("tests", EXTRAS)],
+    [("service", ()), ("model", ()), ("training", ("training", "archive")), ("bench", EXTRAS), ("tests", EXTRAS)],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_every_import_is_a_declared_dependency(folder: str, extras: tuple[str, ...]) -> None:

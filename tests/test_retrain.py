@@ -102,7 +102,9 @@ def ground(tmp_path_factory: pytest.TempPathFactory, assets: AssetStore) -> Grou
         for name, emotion in TESTED.items()
     ]
     fixed.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    sources = Sources(replay={}, manifests=(), feedback=folder / "feedback", feedback_times=1.0, tests=(fixed,))
+    sources = Sources(
+        replay={}, manifests=(), manifest_times=1.0, feedback=folder / "feedback", feedback_times=1.0, tests=(fixed,)
+    )
     return Ground(folder=folder, facts=facts, sources=sources, assets=assets)
 
 

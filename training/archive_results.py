@@ -143,7 +143,7 @@ def _segment(one: JudgedUtterance, labels: Iterable[str], *, with_text: bool) ->
         best = max(shares, key=shares.__getitem__)
         found = {"emotion": best, "confidence": shares[best], "probabilities": list(shares.items())}
     return {
-        "id": f"{utterance.channel}-{utterance.start_ms}",
+        "id": utterance.id,
         "start_ms": utterance.start_ms,
         "end_ms": utterance.end_ms,
         "channel": utterance.channel,

@@ -31,12 +31,13 @@ class Sources:
     """Where clips come from.
 
     replay: corpora that the bundle was trained on, and how often an epoch shows each clip, so that they are not
-    forgotten. manifests: new clips; rows with split test are a fixed test set. feedback: a prepared folder. tests:
-    manifests that are fixed test sets as a whole.
+    forgotten. manifests: new clips; rows with split test are a fixed test set. feedback: a prepared folder. Both have
+    how often an epoch shows them. tests: manifests that are fixed test sets as a whole.
     """
 
     replay: Mapping[str, float]
     manifests: Sequence[Path]
+    manifest_times: float
     feedback: Path | None
     feedback_times: float
     tests: Sequence[Path]
@@ -133,10 +134,12 @@ def gather_material(sources: Sources, facts: BundleFacts, workshop: Workshop) ->
         if tested:
             tests.setdefault(name, []).extend(tested)
 
-    for name, number in sources.replay.items():
-        add(name, [one for one in labelled(name)[1] if one.clip.split != "test"], number)
+    for given, number in sources.replay.items():
+        name, examples = labelled(given)
+        add(name, [one for one in examples if one.clip.split != "test"], number)
+    replayed = set(times)
     for path in sources.manifests:
-        add(*labelled(str(path)), 1.0)
+        add(*labelled(str(path)), sources.manifest_times)
     others = 0
     if sources.feedback is not None:
         corrected, others = feedback.feedback_examples(sources.feedback, digest=facts.features_digest)
@@ -152,7 +155,7 @@ def gather_material(sources: Sources, facts: BundleFacts, workshop: Workshop) ->
         train=kept,
         times=times,
         tests=tests,
-        num_new=sum(one.clip.corpus not in sources.replay for one in kept),
+        num_new=sum(one.clip.corpus not in replayed for one in kept),
         leaked=len(train) - len(kept),
         other_front_end=others,
     )

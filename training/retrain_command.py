@@ -55,6 +55,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="new clips; rows with split test are a fixed test set; may be repeated",
     )
     command.add_argument(
+        "--manifest-times", type=float, default=1.0, help="how often an epoch shows each (default %(default)s)"
+    )
+    command.add_argument(
         "--test", type=Path, action="append", default=[], metavar="FILE", help="fixed test set; may be repeated"
     )
     command.add_argument(
@@ -99,6 +102,7 @@ def run(options: argparse.Namespace, workshop: Workshop) -> Outcome:
     sources = Sources(
         replay=dict(_replayed(one) for one in options.replay),
         manifests=options.manifest,
+        manifest_times=options.manifest_times,
         feedback=_feedback(options.feedback, workshop.cache) if options.feedback else None,
         feedback_times=options.feedback_times,
         tests=options.test,
@@ -111,7 +115,7 @@ def run(options: argparse.Namespace, workshop: Workshop) -> Outcome:
 
 
 def _replayed(text: str) -> tuple[str, float]:
-    name, _, times = text.partition("=")
+    name, _, times = text.rpartition("=") if "=" in text else (text, "", "")
     try:
         return name, float(times or 1)
     except ValueError as error:
