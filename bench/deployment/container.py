@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bench.deployment.images import Image, run
 
-_READY_SECONDS: Final = 180.0
+_READY_SECONDS: Final = 600.0
 _STOP_SECONDS: Final = 40
 _RECORDING: Final = "/recording.wav"
 _WRITABLE: Final = ("/tmp", "/var/lib/vcemo", "/cache")  # noqa: S108 - in the container
@@ -20,7 +20,7 @@ _ASK: Final = f"""
 import os, urllib.request
 url = 'http://127.0.0.1:' + os.environ['VCEMO_PORT'] + '/predict'
 request = urllib.request.Request(url, open({_RECORDING!r}, 'rb').read(), {{'Content-Type': 'audio/wav'}})
-print(urllib.request.urlopen(request, timeout=60).read().decode())
+print(urllib.request.urlopen(request, timeout=600).read().decode())
 """
 
 
@@ -48,7 +48,8 @@ class Container:
             if "healthy\n" in self.run_health_check():
                 return time.perf_counter() - began
             time.sleep(0.2)
-        raise RuntimeError(f"{self.name} is not ready after {_READY_SECONDS:.0f} s")
+        said = run(["podman", "logs", self.name])
+        raise RuntimeError(f"{self.name} is not ready after {_READY_SECONDS:.0f} s; it wrote: {said}")
 
     def run_health_check(self) -> str:
         """Run the health check of the image once; "healthy" where it ended well."""

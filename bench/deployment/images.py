@@ -19,7 +19,6 @@ TARGETS: Final = ("cpu", "gpu", "training")
 TOOLS: Final = ("debootstrap", "buildah", "podman", "runc")
 
 _CHECKOUT: Final = Path(__file__).parents[2]
-_STAND_IN: Final = "vcemo.stand-in"
 _SUITE: Final = "bookworm"
 _PACKAGES: Final = "python3,python3-venv,python3-pip,ca-certificates"
 _TAIL: Final = 2000
@@ -60,10 +59,11 @@ def prepare_base(console: Console) -> str:
             (root / "usr/bin/python").symlink_to("python3")
             archive = Path(folder) / "root.tar"
             run(["tar", "--directory", str(root), "--create", "--file", str(archive), "."])
-            run(["podman", "import", "--change", f"LABEL {_STAND_IN}=debootstrap", str(archive), BASE])
+            run(["podman", "import", str(archive), BASE])
     (base,) = json.loads(run(["podman", "image", "inspect", BASE]))
-    is_stand_in = _STAND_IN in (base.get("Labels") or {})
-    return f"a stand-in by debootstrap ({_SUITE})" if is_stand_in else "the registry's"
+    # Which the registry's own always names.
+    is_theirs = any(word.startswith("PYTHON_VERSION=") for word in base["Config"].get("Env") or ())
+    return "the registry's" if is_theirs else f"a stand-in by debootstrap ({_SUITE})"
 
 
 def build(target: str, *, folder: Path) -> Image:
@@ -79,9 +79,9 @@ def build(target: str, *, folder: Path) -> Image:
     run([*command, *volumes, "--target", target, "--tag", tag, str(_CHECKOUT)])
     seconds = time.perf_counter() - began
     (facts,) = json.loads(run(["podman", "image", "inspect", tag]))
-    history = run(["podman", "history", "--human=false", "--format", "{{.Size}}", tag]).split()
-    (base,) = json.loads(run(["podman", "image", "inspect", BASE]))
-    layers = [int(size) for size in history if int(size) > 0 and int(size) != base["Size"]]
+    history = json.loads(run(["podman", "history", "--format", "json", tag]))
+    of_the_base = len(json.loads(run(["podman", "history", "--format", "json", BASE])))
+    layers = [int(layer["size"]) for layer in history[:-of_the_base] if layer["size"]]
     return Image(
         target=target, tag=tag, bytes=facts["Size"], build_seconds=seconds, layers=layers[::-1], config=facts["Config"]
     )
