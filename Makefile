@@ -26,7 +26,7 @@ serve: $(VENV)/installed-base assets ## Start the service on port 8000; ARGS="--
 	@exec $(BIN)/python -m service $(ARGS)
 
 test: $(VENV)/installed-dev assets ## Run every test; ARGS="tests/test_audio.py -x"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --maxprocesses 4 --dist loadfile)
 
 check: $(VENV)/installed-dev ## Lint, formatting, types, direction of imports
 	$(BIN)/ruff check .

@@ -2,11 +2,18 @@
 
 import math
 import os
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from threadpoolctl import threadpool_limits
 
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+_BEHIND: Final = 10
+"""On the scale of ``nice``: a tenth of the weight, where anybody else wants the processor at all."""
 
 
 def usable_processors(cpu_max: Path = CGROUP_CPU_MAX) -> int:
@@ -30,3 +37,14 @@ def one_blas_thread() -> None:
     every processor is busy, its threads wait for one another.
     """
     threadpool_limits(1, user_api="blas")
+
+
+def stay_behind() -> None:
+    """Let the calling thread, and those that it starts, yield the processors to whoever has little to do.
+
+    Threads that compute are never idle under load: one that only answers "come back later" would wait for its turn
+    among them. Linux alone weighs threads one by one; elsewhere nothing changes.
+    """
+    if sys.platform == "linux":
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)

@@ -1,10 +1,12 @@
 import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_info
 
-from model.processors import one_blas_thread, usable_processors
+from model.processors import one_blas_thread, stay_behind, usable_processors
 
 
 @pytest.fixture
@@ -40,3 +42,19 @@ def test_numpy_multiplies_on_the_calling_thread() -> None:
     libraries = [one for one in threadpool_info() if one["user_api"] == "blas"]
     assert libraries
     assert all(one["num_threads"] == 1 for one in libraries)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux weighs threads one by one")
+def test_a_thread_that_stays_behind_takes_along_those_it_starts_and_nobody_else() -> None:
+    found: list[int] = []
+
+    def behind() -> None:
+        stay_behind()
+        started = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, 0)))
+        started.start()
+        started.join()
+
+    thread = threading.Thread(target=behind)
+    thread.start()
+    thread.join()
+    assert found[0] > os.getpriority(os.PRIO_PROCESS, 0)

@@ -76,6 +76,7 @@ def test_a_process_is_alive_then_ready_and_on_sigterm_finishes_its_work_and_leav
         banner = next(line for line in process.stdout if "curl" in line)
         assert f"curl -F file=@recording.wav http://localhost:{url.rpartition(':')[2]}/predict" in banner
         assert status(client, "/health/ready") == 200
+        assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()  # which spaCy imports where it is
 
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             judging = pool.submit(client.post, "/predict", files={"file": ("secret-name.wav", long_speech)})
@@ -156,6 +157,5 @@ def test_serving_imports_nothing_of_training() -> None:
     script = "import json, sys, service.__main__; print(json.dumps(sorted(sys.modules)))"
     listed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     modules = json.loads(listed.stdout)
-    # torch itself is looked for by import-linter and in a base-only environment: spaCy imports it where it is.
     assert not [name for name in modules if name.split(".")[0] in ("training", "transformers", "matplotlib")]
     assert not [name for name in modules if name in ("model.network", "model.encoders")]
