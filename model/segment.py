@@ -17,6 +17,10 @@ _SOFT_DB: Final = 30.0
 _ABOVE_NOISE_DB: Final = 10.0
 _SHORT_GAP_FRAMES: Final = 20
 _SILENT: Final = 1e-12
+_WINDOW: Final = 512
+"""Of voice activity."""
+_WARM_UP: Final = 10 * SAMPLE_RATE_HZ
+"""After which it has forgotten where it began."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,23 +128,28 @@ def find_speech_in_pieces(
 ) -> Iterator[list[Speech]]:
     """Find the speech of one long channel (samples,), which may be a file mapped into memory, piece by piece.
 
-    A piece begins in a pause, or where longer speech is split: there alone voice activity starts anew.
+    A piece begins in a pause, or where longer speech is split. Voice activity hears some of what was before, and on the
+    same grid of windows, so that it is where it would be without pieces.
     """
     longest = round(max(piece_seconds, 4 * config.max_utterance_seconds) * SAMPLE_RATE_HZ)
     pause = config.min_silence_ms * SAMPLE_RATE_HZ // 1000
-    begin = settled_end = 0
-    while begin < len(samples):
-        end = min(len(samples), begin + longest)
+    begin = from_here = 0
+    while from_here < len(samples):
+        end = min(len(samples), from_here + longest)
         piece = np.array(samples[begin:end])
         found = [one.shifted(begin) for one in find_speech(piece, config=config)]
+        found = [one for one in found if one.start >= from_here]
         settled = found if end == len(samples) else [one for one in found if one.end + pause < end]
         yield settled
         if end == len(samples):
             return
-        settled_end = settled[-1].end if settled else settled_end
-        next_start = found[len(settled)].start if len(found) > len(settled) else end
-        # Some silence first: voice activity is not sure of its first moments.
-        begin = max(settled_end, next_start - SAMPLE_RATE_HZ)
+        last_end = settled[-1].end if settled else from_here
+        next_start = found[len(settled)].start if len(found) > len(settled) else end - pause // 2
+        if next_start - last_end < pause:
+            begin = from_here = last_end
+        else:
+            from_here = next_start - pause // 2
+            begin = max(0, from_here - _WARM_UP) // _WINDOW * _WINDOW
 
 
 def cut_utterances(
