@@ -1,5 +1,6 @@
 """Recording in, utterances out: voice activity, split at pauses."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -80,12 +81,7 @@ def find_utterances(
 
 def find_speech(samples: npt.NDArray[np.float32], *, config: SegmentConfig = SegmentConfig()) -> list[Speech]:
     """Find the speech of one channel (samples,)."""
-    voice, spans = VoiceActivity(), SpanFinder(config)
-    found = spans.push(voice.push(samples).tolist()) + spans.finish(voice.finish().tolist(), len(samples))
-    return [
-        speech_of(span, samples[span.window_start : span.window_end], is_last=span.speech_end == len(samples))
-        for span in found
-    ]
+    return [one for found in find_speech_in_pieces(samples, config=config, piece_seconds=math.inf) for one in found]
 
 
 def speech_of(span: Span, window: npt.NDArray[np.float32], *, is_last: bool) -> Speech:
@@ -104,25 +100,13 @@ def speech_of(span: Span, window: npt.NDArray[np.float32], *, is_last: bool) -> 
 def find_speech_in_pieces(
     samples: npt.NDArray[np.float32], *, config: SegmentConfig = SegmentConfig(), piece_seconds: float = 300.0
 ) -> Iterator[list[Speech]]:
-    """Find the speech of one long channel (samples,), which may be a file mapped into memory, piece by piece.
-
-    A piece begins in a pause, or where longer speech is split: there alone voice activity starts anew.
-    """
-    longest = round(max(piece_seconds, 4 * config.max_utterance_seconds) * SAMPLE_RATE_HZ)
-    pause = config.min_silence_ms * SAMPLE_RATE_HZ // 1000
-    begin = settled_end = 0
-    while begin < len(samples):
-        end = min(len(samples), begin + longest)
-        piece = np.array(samples[begin:end])
-        found = [one.shifted(begin) for one in find_speech(piece, config=config)]
-        settled = found if end == len(samples) else [one for one in found if one.end + pause < end]
-        yield settled
-        if end == len(samples):
-            return
-        settled_end = settled[-1].end if settled else settled_end
-        next_start = found[len(settled)].start if len(found) > len(settled) else end
-        # Some silence first: voice activity is not sure of its first moments.
-        begin = max(settled_end, next_start - SAMPLE_RATE_HZ)
+    """Find the same speech in one long channel (samples,), which may be a file mapped into memory, piece by piece."""
+    voice, spans = VoiceActivity(), SpanFinder(config)
+    size = round(min(piece_seconds * SAMPLE_RATE_HZ, len(samples))) or 1
+    for begin in range(0, len(samples), size):
+        found = spans.push(voice.push(np.asarray(samples[begin : begin + size])).tolist())
+        yield [_speech_in(samples, span) for span in found]
+    yield [_speech_in(samples, span) for span in spans.finish(voice.finish().tolist(), len(samples))]
 
 
 def cut_utterances(
@@ -135,6 +119,11 @@ def cut_utterances(
         for spoken, (start, end) in zip(found, _padded(found, len(samples), config=config), strict=True)
     ]
     return sorted(utterances, key=lambda utterance: (utterance.start_ms, utterance.channel))
+
+
+def _speech_in(samples: npt.NDArray[np.float32], span: Span) -> Speech:
+    window = np.asarray(samples[span.window_start : span.window_end])
+    return speech_of(span, window, is_last=span.speech_end == len(samples))
 
 
 def utterance_of(samples: npt.NDArray[np.float32], *, channel: int, speech: Speech) -> Utterance:

@@ -42,6 +42,11 @@ def recording(mandarin: list[bytes], tmp_path_factory: pytest.TempPathFactory) -
     return path
 
 
+@pytest.fixture(scope="module")
+def answer(live: Running, recording: Path) -> dict[str, Any]:
+    return Client(live.url).predict(recording)
+
+
 def blocks(sound: bytes) -> Iterator[bytes]:
     for begin in range(0, len(sound), 3200):
         yield sound[begin : begin + 3200]
@@ -79,32 +84,28 @@ def segments_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @scenario
-async def streamed_over_a_breaking_wire(live: Running, recording: Path) -> None:
+async def test_a_call_over_a_wire_that_breaks_twice_is_heard_whole_and_once(
+    live: Running, recording: Path, answer: dict[str, Any]
+) -> None:
     call_format, sound = read_sound(recording)
-    expected = (await AsyncClient(live.url).predict(recording))["segments"]
     async with breaking_wire(live.port, after_bytes=[60_000, 50_000]) as url:
         events = [event async for event in AsyncClient(url).stream(blocks(sound), call_format)]
     assert [event["type"] for event in events].count("session") == 3
-    assert segments_of(events) == expected
+    assert segments_of(events) == answer["segments"]
     assert events[-1]["type"] == "summary"
 
 
-def test_a_call_over_a_wire_that_breaks_twice_is_heard_whole_and_once(live: Running, recording: Path) -> None:
-    streamed_over_a_breaking_wire(live, recording)
-
-
-def test_the_client_without_an_event_loop_hears_the_same(live: Running, recording: Path) -> None:
-    client = Client(live.url)
-    call_format, sound = read_sound(recording)
-    events = list(client.stream(blocks(sound), call_format))
-    assert segments_of(events) == client.predict(recording)["segments"]
-
-
-def test_the_command_prints_segments_as_they_come(
-    live: Running, recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_client_without_an_event_loop_hears_the_same(
+    live: Running, recording: Path, answer: dict[str, Any]
 ) -> None:
-    assert main([str(recording), "--url", live.url, "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
+    call_format, sound = read_sound(recording)
+    events = list(Client(live.url).stream(blocks(sound), call_format))
+    assert segments_of(events) == answer["segments"]
+
+
+def test_the_command_prints_what_was_said_and_how(
+    live: Running, recording: Path, answer: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([str(recording), "--url", live.url]) == 0
     printed = capsys.readouterr().out
     assert all(segment["emotion"] in printed and segment["text"] in printed for segment in answer["segments"])

@@ -112,7 +112,7 @@ def live(recognizer: EmotionRecognizer, rules: str, state: Path) -> Iterator[Run
 @pytest.fixture(scope="module")
 def uploaded(live: Running, frames: Frames) -> dict[str, Any]:
     """What the service answers to the recording of the call."""
-    recording = wav(frames.astype(np.float32) / 32_768, sample_rate_hz=8000)
+    recording = wav((frames / 32_768).astype(np.float32), sample_rate_hz=8000)
     answer = live.client.post("/predict", params={"channel_roles": "agent,customer"}, content=recording)
     document: dict[str, Any] = answer.json()
     assert len(document["segments"]) == 4

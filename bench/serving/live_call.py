@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import soundfile
+import soxr
 
 from bench.workbench import Workbench
 from model.audio import SAMPLE_RATE_HZ, decode_audio
@@ -104,7 +105,6 @@ async def _spoken(frames: bytes, began: float) -> AsyncIterator[bytes]:
 
 def _telephone(sides: Array) -> bytes:
     """Halve the rate of (samples, channels), and write them as frames."""
-    import soxr
-
     halved = soxr.resample(sides, SAMPLE_RATE_HZ, FORMAT.sample_rate_hz)
-    return np.clip(np.round(halved * 32_768), -32_768, 32_767).astype("<i2").tobytes()
+    frames: bytes = np.clip(np.round(halved * 32_768), -32_768, 32_767).astype("<i2").tobytes()
+    return frames
