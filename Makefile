@@ -50,7 +50,9 @@ assets: $(VENV)/installed-base ## Fetch the pre-trained parts that are not there
 lock: $(VENV)/installed-dev ## Renew requirements/*.lock; ARGS=--upgrade for newer versions
 	$(COMPILE) -o requirements/base.lock
 	$(COMPILE) --extra training --extra s3 --extra archive --extra dev --constraint requirements/base.lock -o requirements/dev.lock
-	$(COMPILE) --group gpu --constraint requirements/base.lock --no-emit-package onnxruntime -o requirements/gpu.lock
+	$(COMPILE) --extra s3 --extra postgres --constraint requirements/dev.lock -o requirements/image.lock
+	$(COMPILE) --extra training --extra s3 --extra postgres --extra archive --constraint requirements/dev.lock -o requirements/training.lock
+	$(COMPILE) --group gpu --extra s3 --extra postgres --constraint requirements/dev.lock --no-emit-package onnxruntime -o requirements/gpu.lock
 
 # What the page loads lies in the repository, so that serving and testing need no npm; versions and checksums are in
 # requirements/npm.

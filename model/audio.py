@@ -204,9 +204,11 @@ class _SourceObserver:
         self._look_for_clipping(np.abs(block))
         if self.channels_are_identical:
             # In every block, so that a few words on one channel of a long call are not averaged away.
-            difference = np.mean(np.square(block[:, 0] - block[:, 1]))
+            # Clipped as what is kept: squares of floats beyond 1e19 are all infinite, and so the same.
+            kept = np.clip(block, -1.0, 1.0)
+            difference = np.mean(np.square(kept[:, 0] - kept[:, 1]))
             self.channels_are_identical = bool(
-                difference <= max(MAX_DIFFERENCE_OF_IDENTICAL * np.mean(np.square(block)), SILENT_DIFFERENCE)
+                difference <= max(MAX_DIFFERENCE_OF_IDENTICAL * np.mean(np.square(kept)), SILENT_DIFFERENCE)
             )
 
     def _look_for_clipping(self, levels: Block) -> None:

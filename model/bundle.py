@@ -1,6 +1,6 @@
 """The contract between training and service: a sealed directory that proves itself when it is loaded.
 
-``bundle.json``  facts, FeatureConfig, temperature, and the sha256 of every other file
+``bundle.json``  facts, FeatureConfig, temperature, the sha256 of every other file, and at its end its own
 ``fusion.onnx``  the network, without what only training needs
 ``golden.npz``   a padded batch and the probabilities that it must give
 ``golden.wav``   a recording; ``bundle.json`` says what it must give under each compute type
@@ -12,7 +12,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ import onnxruntime
 
 from model.errors import BundleChecksumMismatch, BundleInvalid, GoldenMismatch
 from model.features import Array, FeatureConfig, Features, collate
+from model.seal import SEAL, check_seal, write_sealed
 
 SCHEMA_VERSION: Final = 1
 GOLDEN_TOLERANCE: Final = 1e-4
@@ -42,6 +43,7 @@ class BundleFacts:
     """What ``bundle.json`` says.
 
     assets maps each pre-trained part to the sha256 of the files that the bundle was trained with.
+    reference is how the clips that the bundle was judged on look from outside: see :mod:`model.reference`.
     golden_audio maps each compute type that was checked to the probabilities of ``golden.wav``. abstain_below is the
     confidence that 70 % of the clips of speakers left out reached; an answer below it is marked as uncertain.
     """
@@ -59,9 +61,16 @@ class BundleFacts:
     created: str
     git_commit: str
     abstain_below: float = 0.0
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def features_digest(self) -> str:
+        """Name all that decides what the network sees: features of one digest may be mixed."""
+        document = {"features": self.features.to_json(), "assets": {name: dict(of) for name, of in self.assets.items()}}
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self, *, files: Mapping[str, str]) -> dict[str, Any]:
-        """Return the document that is written, sealing ``files`` (name -> sha256)."""
+        """Return the document that :func:`write_facts` writes, sealing ``files`` (name -> sha256)."""
         return {
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
@@ -77,6 +86,7 @@ class BundleFacts:
             "corpora": [dict(corpus) for corpus in self.corpora],
             "created": self.created,
             "git_commit": self.git_commit,
+            "reference": dict(self.reference),
             "files": dict(files),
         }
 
@@ -87,14 +97,8 @@ class BundleFacts:
         Raises:
             BundleInvalid: a field is missing or unknown, or the schema version is another.
         """
-        found = document.get("schema_version")
-        if found != SCHEMA_VERSION:
-            raise BundleInvalid(
-                f"the bundle has schema version {found}, this program reads {SCHEMA_VERSION}",
-                value=found,
-                limit=SCHEMA_VERSION,
-            )
-        fields = {key: value for key, value in document.items() if key not in ("schema_version", "files")}
+        _require_schema(document)
+        fields = {key: value for key, value in document.items() if key not in ("schema_version", "files", SEAL)}
         try:
             fields["features"] = FeatureConfig.from_json(fields["features"])
             fields["labels"] = tuple(fields["labels"])
@@ -135,8 +139,7 @@ class Bundle:
             GoldenMismatch: the network does not reproduce the golden probabilities.
         """
         facts, files = read_facts(directory)
-        more = (LOWER_LAYERS_FILE,) if facts.features.lower_layers.layers else ()
-        _verify_files(directory, files, more=more)
+        _verify_files(directory, facts, files)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -206,13 +209,39 @@ def sealed_files(directory: Path) -> dict[str, str]:
     }
 
 
-def read_facts(directory: Path) -> tuple[BundleFacts, Mapping[str, str]]:
-    """Read what a bundle says of itself, and the checksum of each file it was sealed with; nothing is verified.
+def write_facts(directory: Path, document: Mapping[str, Any]) -> None:
+    """Write what :meth:`BundleFacts.to_json` returned, sealed."""
+    write_sealed(directory / FACTS_FILE, document)
+
+
+def seal_again(directory: Path) -> BundleFacts:
+    """Seal ``bundle.json`` as it is, after a change that is meant; the other files have to be those of before.
 
     Raises:
-        BundleInvalid: the file or a field is missing or of another schema.
+        BundleInvalid: a file or a field is missing or of another schema.
+        BundleChecksumMismatch: another file was changed.
     """
-    document = _read_document(directory)
+    document, _ = _read_document(directory)
+    facts, files = _facts_in(document)
+    _verify_files(directory, facts, files)
+    write_facts(directory, facts.to_json(files=files))
+    return facts
+
+
+def read_facts(directory: Path) -> tuple[BundleFacts, Mapping[str, str]]:
+    """Read what a bundle says of itself, and the checksum of each other file, none of which is verified.
+
+    Raises:
+        BundleInvalid: the file, a field or the seal is missing, or it is of another schema.
+        BundleChecksumMismatch: a byte of it was changed since it was sealed.
+    """
+    document, content = _read_document(directory)
+    _require_schema(document)  # first, for another one may be sealed in another way
+    check_seal(content, name=FACTS_FILE)
+    return _facts_in(document)
+
+
+def _facts_in(document: Mapping[str, Any]) -> tuple[BundleFacts, Mapping[str, str]]:
     facts = BundleFacts.from_json(document)
     files = document.get("files")
     if not isinstance(files, dict):
@@ -220,18 +249,30 @@ def read_facts(directory: Path) -> tuple[BundleFacts, Mapping[str, str]]:
     return facts, files
 
 
-def _read_document(directory: Path) -> dict[str, Any]:
+def _read_document(directory: Path) -> tuple[dict[str, Any], bytes]:
     path = directory / FACTS_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        document = json.loads(content.decode())
     except (OSError, ValueError) as error:
         raise BundleInvalid(f"{path} cannot be read: {error}", value=str(path)) from error
     if not isinstance(document, dict):
         raise BundleInvalid(f"{path} does not hold an object", value=type(document).__name__)
-    return document
+    return document, content
 
 
-def _verify_files(directory: Path, files: Mapping[str, str], *, more: tuple[str, ...] = ()) -> None:
+def _require_schema(document: Mapping[str, Any]) -> None:
+    found = document.get("schema_version")
+    if found != SCHEMA_VERSION:
+        raise BundleInvalid(
+            f"the bundle has schema version {found}, this program reads {SCHEMA_VERSION}",
+            value=found,
+            limit=SCHEMA_VERSION,
+        )
+
+
+def _verify_files(directory: Path, facts: BundleFacts, files: Mapping[str, str]) -> None:
+    more = (LOWER_LAYERS_FILE,) if facts.features.lower_layers.layers else ()
     for required in (NETWORK_FILE, GOLDEN_FILE, GOLDEN_AUDIO_FILE, CARD_FILE, *more):
         if required not in files:
             raise BundleInvalid(f"{FACTS_FILE} seals no {required}", value=sorted(files), limit=required)

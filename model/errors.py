@@ -5,6 +5,7 @@
     VcemoError
     ├── InvalidUpload             the request holds no single recording
     ├── InvalidRequestTimeout     the deadline that a request names is not a number of milliseconds
+    ├── RequestTooSlow            the head of the request does not come to its end
     ├── InvalidOption             an option of the request has a value that it cannot have
     ├── JobError                  what is asked of a job cannot be done
     │   ├── JobUnknown                there is none of that name, any more or for this caller
@@ -52,6 +53,15 @@
     │   ├── BundleInvalid             a file or field is missing or of another schema
     │   ├── BundleChecksumMismatch    a file is not the one the bundle was sealed with
     │   └── GoldenMismatch            the network does not reproduce its golden case
+    ├── NoRoom                    a disk is full, where something has to be written
+    ├── StoreError                the place that bundles are kept in
+    │   ├── StoreUnreachable          it cannot be read or written
+    │   ├── VersionMissing            it has no such version
+    │   └── VersionTaken              it has that version, with other contents or as the one in use
+    ├── FeedbackError             a corrected label that is not kept
+    │   ├── SegmentUnknown            nothing is known of that segment, or no more
+    │   ├── LabelUnknown              not a label of the bundle that judged it
+    │   └── FeedbackNotKept           the database cannot be reached
     ├── KeysInvalid               the file of API keys cannot be used
     ├── AlertRulesInvalid         the file of alert rules cannot be used
     ├── ClientError               what our own client hears of a service
@@ -59,6 +69,7 @@
     │   └── ServiceUnreachable        it did not answer, for longer than a live call waits
     ├── CorpusError               training data that cannot be used
     ├── CheckpointInvalid         not the state of this run
+    ├── TableIncomplete           some runs of a table failed; the others are in it
     └── TrainingInterrupted       asked to stop, and saved
 
 Each class carries a stable ``code``; ``value`` and ``limit`` say what was found and what was allowed.
@@ -90,6 +101,12 @@ class InvalidRequestTimeout(VcemoError):
     """The deadline that a request names for itself is not a number of milliseconds."""
 
     code = "invalid_request_timeout"
+
+
+class RequestTooSlow(VcemoError):
+    """The head of the request has not arrived in time."""
+
+    code = "request_too_slow"
 
 
 class InvalidOption(VcemoError):
@@ -386,6 +403,60 @@ class GoldenMismatch(BundleError):
     code = "golden_mismatch"
 
 
+class NoRoom(VcemoError):
+    """What has to be written finds no room: the disk is full, or a limit is reached."""
+
+    code = "no_room"
+
+
+class StoreError(VcemoError):
+    """The place that bundles are kept in cannot do what is asked of it."""
+
+    code = "store_error"
+
+
+class StoreUnreachable(StoreError):
+    """The store cannot be read or written, or the library for its kind of address is not installed."""
+
+    code = "store_unreachable"
+
+
+class VersionMissing(StoreError):
+    """The store has no such version, or points to none."""
+
+    code = "version_missing"
+
+
+class VersionTaken(StoreError):
+    """The store has that version already, with other contents; or the pointer was moved by somebody else."""
+
+    code = "version_taken"
+
+
+class FeedbackError(VcemoError):
+    """A corrected label is not kept."""
+
+    code = "feedback_error"
+
+
+class SegmentUnknown(FeedbackError):
+    """Nothing is known of the segment: it was never judged here, or too long ago."""
+
+    code = "segment_unknown"
+
+
+class LabelUnknown(FeedbackError):
+    """The corrected label is none that the bundle tells apart."""
+
+    code = "label_unknown"
+
+
+class FeedbackNotKept(FeedbackError):
+    """The database that feedback is kept in cannot be reached."""
+
+    code = "feedback_not_kept"
+
+
 class KeysInvalid(VcemoError):
     """The file of API keys cannot be read, or is not such a file."""
 
@@ -430,6 +501,12 @@ class CheckpointInvalid(VcemoError):
     """A checkpoint cannot be read, or is of another run."""
 
     code = "checkpoint_invalid"
+
+
+class TableIncomplete(VcemoError):
+    """Some runs of a table failed; those that ended are in it."""
+
+    code = "table_incomplete"
 
 
 class TrainingInterrupted(VcemoError):

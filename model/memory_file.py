@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.room import room_to_write
+
 
 class MemoryFile:
     """Bytes that two processes hand each other without a copy through a pipe, which a killed one could leave half full.
@@ -23,9 +25,12 @@ class MemoryFile:
         return _received, (reduction.DupFd(self._file.fileno()),)
 
     def write(self, content: bytes) -> None:
-        """Replace what it holds."""
-        self.clear()
-        self._file.write(content)
+        """Replace what it holds.
+
+        Raises:
+            NoRoom: it cannot hold so much.
+        """
+        self._write(memoryview(content))
 
     def read(self) -> bytes:
         """All that it holds."""
@@ -33,9 +38,8 @@ class MemoryFile:
         return self._file.read()
 
     def write_samples(self, samples: npt.NDArray[np.float32]) -> None:
-        """Replace what it holds."""
-        self.clear()
-        samples.tofile(self._file)
+        """Replace what it holds, as :meth:`write` does."""
+        self._write(np.ascontiguousarray(samples).reshape(-1).view(np.uint8).data)
 
     def read_samples(self) -> npt.NDArray[np.float32]:
         """All that it holds, (samples,)."""
@@ -50,6 +54,13 @@ class MemoryFile:
     def close(self) -> None:
         """Give it up in this process."""
         self._file.close()
+
+    def _write(self, content: memoryview) -> None:
+        self.clear()
+        with room_to_write("a recording"):
+            # A file without a buffer takes what it has room for, and says no more than how much that was.
+            while content:
+                content = content[self._file.write(content) :]
 
 
 def _new_file() -> int:

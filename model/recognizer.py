@@ -36,6 +36,8 @@ class JudgedUtterance:
     transcript: Transcript
     probabilities: Array | None
     judged: bool = True
+    features: Features | None = None
+    """What the network saw of it, for as long as the answer is made."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

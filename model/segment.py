@@ -49,6 +49,11 @@ class Utterance:
     end_ms: int
 
     @property
+    def id(self) -> str:
+        """Its name within the recording: channel and start, as in 0-1230."""
+        return f"{self.channel}-{self.start_ms}"
+
+    @property
     def seconds(self) -> float:
         """Length of the samples in seconds."""
         return len(self.samples) / SAMPLE_RATE_HZ

@@ -51,12 +51,20 @@ class WordVectors:
         A word that is not in the table is the mean of its characters; a word without any known
         character is left out.
         """
+        rows = [row for _, row in self._known(text)]
+        return np.stack(rows) if rows else np.zeros((0, self.config.dimension), dtype=np.float32)
+
+    def known_words(self, text: str) -> list[str]:
+        """Return the words of ``text`` that :meth:`encode` gives a row each, in its order."""
+        return [word for word, _ in self._known(text)]
+
+    def _known(self, text: str) -> list[tuple[str, npt.NDArray[np.float32]]]:
         # spaCy keeps every new string for ever; a memory zone frees them, but is not safe for threads.
         with self._lock, self._pipeline.memory_zone():
             document = self._pipeline.make_doc(text)
             words = [token.text for token in document if not (token.is_space or token.is_punct)]
-            rows = [row for row in map(self._vector, words[: self.config.max_words]) if row is not None]
-        return np.stack(rows) if rows else np.zeros((0, self.config.dimension), dtype=np.float32)
+            rows = [(word, self._vector(word)) for word in words[: self.config.max_words]]
+        return [(word, row) for word, row in rows if row is not None]
 
     def _vector(self, word: str) -> npt.NDArray[np.float32] | None:
         vocab = self._pipeline.vocab

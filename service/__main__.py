@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -58,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         return 2
     sys.meta_path.insert(0, _WithoutTorch())
+    # Before numpy is loaded, which nothing above does: OpenBLAS starts a thread for each processor of the host, here
+    # and in every decode worker. Nobody uses them (one_blas_thread), and a container may not allow so many.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     # Here, because it takes seconds to import what --help and a bad setting do not need.
     from service.server import serve
 

@@ -5,12 +5,11 @@ import hmac
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import ClientDisconnect
+from pydantic import BaseModel, ConfigDict, Field
 
-from model.errors import AdminKeyInvalid, Cancelled, UploadTooLarge
+from model.errors import AdminKeyInvalid
 from service.app import answer_with_problems
+from service.documents import read_document
 from service.exchange import QUIET_ROUTES, ExchangeMiddleware
 from service.headers import HeadersMiddleware
 from service.lifecycle import Service, State
@@ -78,7 +77,8 @@ _router: Final = APIRouter(prefix="/admin", dependencies=[Depends(_require_key)]
 @_router.post("/reload")
 async def reload(request: Request) -> ReloadAnswer:
     """Load a bundle, verify it as at start, and serve it to new requests; what fails leaves everything as it was."""
-    order = await _order_in(request)
+    # After the key was seen.
+    order = await read_document(request, ReloadOrder, max_bytes=_MAX_BODY_BYTES)
     service: Service = request.app.state.service
     done = await service.reload(order.bundle)
     return ReloadAnswer(
@@ -102,20 +102,3 @@ async def status(request: Request) -> StatusAnswer:
         in_flight=service.num_in_flight,
         retiring=[edition.facts.version for edition in service.editions.retiring],
     )
-
-
-async def _order_in(request: Request) -> ReloadOrder:
-    """Read the body, which may be empty; after the key was seen, and never more of it than an order needs."""
-    raw = bytearray()
-    try:
-        async for chunk in request.stream():
-            raw += chunk
-            if len(raw) > _MAX_BODY_BYTES:
-                raise UploadTooLarge(
-                    f"the request body has more than {_MAX_BODY_BYTES} bytes", value=len(raw), limit=_MAX_BODY_BYTES
-                )
-        return ReloadOrder.model_validate_json(bytes(raw) or b"{}")
-    except ClientDisconnect as error:
-        raise Cancelled("the caller went away while sending") from error
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error

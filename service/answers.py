@@ -77,7 +77,7 @@ def segment_of(
     probabilities = _rounded(named)
     emotion = _emotion(probabilities)
     return Segment(
-        id=f"{utterance.channel}-{utterance.start_ms}",
+        id=utterance.id,
         start_ms=utterance.start_ms,
         end_ms=utterance.end_ms,
         channel=utterance.channel,

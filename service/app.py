@@ -14,6 +14,7 @@ from model.errors import VcemoError
 from model.recognizer import EmotionRecognizer
 from service.access import ACCESS_ERRORS, Access
 from service.exchange import HEADER, QUIET_ROUTES, ExchangeMiddleware, answer_problem
+from service.feedback_routes import router as feedback_router
 from service.headers import HeadersMiddleware
 from service.job_routes import job_router
 from service.keys import Keyring
@@ -60,10 +61,10 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
         access = Access(Keyring(Path(settings.api_keys_file)))
         guard = Depends(access.guard, scope="function")
         app.state.access = access
-        for keyed in (keyed_router, job_router, keyed_stream_router):
+        for keyed in (keyed_router, job_router, feedback_router, keyed_stream_router):
             app.include_router(keyed, dependencies=[guard], responses=ACCESS_ERRORS)
     else:
-        for keyed in (keyed_router, job_router, keyed_stream_router):
+        for keyed in (keyed_router, job_router, feedback_router, keyed_stream_router):
             app.include_router(keyed)
     add_pages(app)
     return app

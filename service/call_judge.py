@@ -152,7 +152,7 @@ class CallJudge:
             return None
 
     async def _judged(self, utterance: Utterance, heard: HeardUtterance | None) -> JudgedUtterance:
-        probabilities = None
+        probabilities = features = None
         if heard is not None and heard.features is not None:
             features = heard.features
             if self.conversation is not None:
@@ -163,4 +163,5 @@ class CallJudge:
             transcript=_NOTHING_HEARD if heard is None else heard.transcript,
             probabilities=probabilities,
             judged=self._may_judge[utterance.channel],
+            features=features,
         )

@@ -13,6 +13,7 @@ from model.recognizer import EmotionRecognizer, Recognition
 from service.batching import Batcher
 from service.budget import Budget
 from service.decoding import Decoder
+from service.drift import Drift
 from service.duplicates import Duplicates
 from service.metrics import Metrics
 from service.options import Options
@@ -35,6 +36,7 @@ class Edition:
         self, recognizer: EmotionRecognizer, *, decoder: Decoder, settings: Settings, threads: int, metrics: Metrics
     ) -> None:
         self.recognizer = recognizer
+        self.drift = Drift(recognizer.bundle.facts)
         self.pipeline = Pipeline(
             recognizer, decoder=decoder, settings=settings, threads=threads, on_batch=metrics.batch_ended
         )

@@ -37,16 +37,20 @@ class HeadersMiddleware:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(_EVERYWHERE)
-                # The dashboard's page brings a policy of its own: each has another nonce.
-                headers.setdefault("Content-Security-Policy", _PAGE if scope["path"] in _PAGES else _NOTHING)
-                if scope["path"].startswith(PARTS):
-                    # Asked for again, by its ETag: a page of one version never runs parts of another.
-                    headers["Cache-Control"] = "no-cache"
-                elif not scope["path"].startswith(_PARTS_OF_DOCS):
-                    # An answer carries what was said: no cache on the way keeps it.
-                    headers["Cache-Control"] = "no-store"
+                secure(MutableHeaders(scope=message), path=scope["path"])
             await send(message)
 
         await self._app(scope, receive, guarded)
+
+
+def secure(headers: MutableHeaders, *, path: str = "") -> None:
+    """Add them to the headers of an answer."""
+    headers.update(_EVERYWHERE)
+    # The dashboard's page brings a policy of its own: each has another nonce.
+    headers.setdefault("Content-Security-Policy", _PAGE if path in _PAGES else _NOTHING)
+    if path.startswith(PARTS):
+        # Asked for again, by its ETag: a page of one version never runs parts of another.
+        headers["Cache-Control"] = "no-cache"
+    elif not path.startswith(_PARTS_OF_DOCS):
+        # An answer carries what was said: no cache on the way keeps it.
+        headers["Cache-Control"] = "no-store"

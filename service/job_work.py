@@ -20,6 +20,7 @@ from model.recognizer import JudgedUtterance, Recognition
 from model.segment import Speech, Utterance, cut_utterances, find_speech_in_pieces
 from model.speaker import Conversation
 from model.speech import Transcript
+from service.aftermath import Aftermath
 from service.budget import Budget
 from service.editions import Edition
 from service.job_decoding import decode_upload
@@ -32,6 +33,7 @@ from service.settings import Settings
 _UTTERANCES_AT_ONCE: Final = 16
 """Two batches of recognition: what a restart repeats at most, and all that a job lets wait at a time."""
 _PREPARED_PERCENT: Final = 5
+_NO_STATES: Final = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +66,7 @@ class JobWork:
     store: JobStore
     edition: Edition
     settings: Settings
+    aftermath: Aftermath
 
     async def run(self) -> Recognition:
         """Work until the end, beginning where the work was left.
@@ -98,8 +101,9 @@ class JobWork:
                 spent_ms = clock.timings_ms()
                 share = (len(judged) + len(group)) / len(utterances)
                 await self._keep(len(judged), _piece(found, spent_ms, conversation, self.settings), share=share)
+                await self.aftermath.see(self.name, found, edition=self.edition)
                 _add(timings_ms, spent_ms)
-                judged += [replace(one, utterance=whole) for one, whole in zip(found, group, strict=True)]
+                judged += [_light(one, whole) for one, whole in zip(found, group, strict=True)]
                 samples.return_memory()
         finally:
             budget.cancel()
@@ -145,6 +149,12 @@ class JobWork:
         progress = min(99, _PREPARED_PERCENT + int((100 - _PREPARED_PERCENT) * share))
         if not await asyncio.to_thread(self.store.add_piece, self.name, number, piece, progress=progress):
             raise _ended()
+
+
+def _light(one: JudgedUtterance, whole: Utterance) -> JudgedUtterance:
+    """Let go of what only judging needs: of an hour it would be a gigabyte."""
+    without_states = replace(one.transcript, states=_NO_STATES)
+    return replace(one, utterance=whole, transcript=without_states, features=None)
 
 
 def _loaded(utterances: Sequence[Utterance]) -> list[Utterance]:
@@ -195,7 +205,7 @@ def _recalled(
                 JudgedUtterance(
                     utterance=utterances[len(judged)],
                     judged=found.pop("judged"),
-                    transcript=Transcript(states=np.empty((0, 0), np.float32), **found),
+                    transcript=Transcript(states=_NO_STATES, **found),
                     probabilities=None if probabilities is None else np.array(probabilities, np.float32),
                 )
             )

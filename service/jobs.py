@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from model.errors import Cancelled, JobInterrupted, JobNotDone, JobUnknown, NotReady, Overloaded, VcemoError
 from model.heap import return_free_memory
+from service.aftermath import Aftermath
 from service.alerting import Alerting
 from service.answers import answer_of
 from service.editions import Edition
@@ -49,13 +50,20 @@ class Jobs:
     """Takes jobs in, works on them, and answers for them; nothing is opened before somebody needs it."""
 
     def __init__(
-        self, settings: Settings, *, edition: Callable[[], Edition], metrics: Metrics, alerting: Alerting
+        self,
+        settings: Settings,
+        *,
+        edition: Callable[[], Edition],
+        metrics: Metrics,
+        alerting: Alerting,
+        aftermath: Aftermath,
     ) -> None:
         """edition: the version that is served now; raises NotReady where none is."""
         self._settings = settings
         self._edition = edition
         self._metrics = metrics
         self._alerting = alerting
+        self._aftermath = aftermath
         self._root = settings.state_folder.expanduser() / "jobs"
         self._store: JobStore | None = None
         self._opening = asyncio.Lock()
@@ -240,7 +248,13 @@ class Jobs:
         options = _options_of(job)
         with self._edition().held() as edition:
             work = JobWork(
-                name=job.id, options=options, folder=folder, store=store, edition=edition, settings=self._settings
+                name=job.id,
+                options=options,
+                folder=folder,
+                store=store,
+                edition=edition,
+                settings=self._settings,
+                aftermath=self._aftermath,
             )
             recognition = await work.run()
             self._metrics.recording_answered(recognition, speech=edition.facts.features.speech)

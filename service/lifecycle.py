@@ -3,21 +3,24 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from model.errors import NotReady, Overloaded, ReloadUnderWay, VcemoError
+from model.errors import BundleError, NotReady, Overloaded, ReloadUnderWay, VcemoError
 from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
+from service.aftermath import Aftermath
 from service.alerting import Alerting
 from service.decoding import Decoder
 from service.editions import Edition, Editions
+from service.follower import Follower
 from service.jobs import Jobs
 from service.live_call import CallHooks
 from service.live_calls import LiveCalls
-from service.loading import load_other, load_recognizer
+from service.loading import allowed_bundle, load_other, load_recognizer
 from service.logs import stack_of
 from service.metrics import Metrics
 from service.settings import Settings
@@ -55,10 +58,28 @@ class Service:
         self._threads = settings.threads or usable_processors()
         self.editions = Editions(settings=settings, threads=self._threads, metrics=self.metrics)
         self.alerting = Alerting(settings, metrics=self.metrics)
-        self.jobs = Jobs(settings, edition=self.require_loaded, metrics=self.metrics, alerting=self.alerting)
-        hooks = CallHooks(on_alert=self.alerting.tell, on_label=self.metrics.live_utterance_judged)
+        self.aftermath = Aftermath(settings, editions=self.editions, metrics=self.metrics)
+        self.jobs = Jobs(
+            settings,
+            edition=self.require_loaded,
+            metrics=self.metrics,
+            alerting=self.alerting,
+            aftermath=self.aftermath,
+        )
+        hooks = CallHooks(
+            on_alert=self.alerting.tell, on_label=self.metrics.live_utterance_judged, on_judged=self.aftermath.see
+        )
         self.calls = LiveCalls(settings, editions=self.editions, rules=self.alerting.rules, hooks=hooks)
         self.metrics.watch_live_calls(lambda: self.calls.num_running)
+        self._follower: Follower | None = None
+        if settings.bundle_store:
+            self._follower = Follower(
+                settings,
+                serve=self.serve_folder,
+                shadow=self.aftermath.have_candidate,
+                on_looked=lambda code: self.metrics.store_looks.labels(code).inc(),
+            )
+        self._following: asyncio.Task[None] | None = None
         self._given = recognizer
         self._decoder: Decoder | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -66,6 +87,7 @@ class Service:
         self._is_draining = False
         self._is_reloading = False
         self.num_in_flight = 0
+        self.metrics.ready.set_function(self._is_ready)
 
     @property
     def state(self) -> State:
@@ -89,12 +111,11 @@ class Service:
     def begin_drain(self) -> None:
         """Tell load balancers to send no more; what comes all the same is still served."""
         self._is_draining = True
-        self.metrics.ready.set(0)
         logger.info("draining", extra={"facts": {"in_flight": self.num_in_flight}})
 
     async def stop(self) -> None:
         """Finish or refuse what is left, and end the worker threads."""
-        for task in (self._loading, self._signalled):
+        for task in (self._loading, self._signalled, self._following):
             if task is not None:
                 task.cancel()
         self._is_draining = True
@@ -102,6 +123,7 @@ class Service:
         await self.alerting.close(seconds=min(_DELIVERY_SECONDS, self.settings.drain_seconds))
         await self.jobs.stop()
         # uvicorn has already waited for the requests; only batches whose callers are gone remain.
+        await self.aftermath.close()
         await self.editions.close(drain_seconds=min(5.0, self.settings.drain_seconds))
         if self._decoder is not None:
             await asyncio.to_thread(self._decoder.close)
@@ -119,9 +141,16 @@ class Service:
             BundleOutside: the path leaves that folder.
             BundleRefused: the bundle does not verify, lacks a part, or gives other files the version that is served.
         """
+        return await self._counted(lambda: allowed_bundle(self.settings.bundle, asked))
+
+    async def serve_folder(self, directory: Path) -> Reloaded:
+        """Serve the bundle of a folder that the operator's own store was pulled to; raises as :meth:`reload`."""
+        return await self._counted(lambda: directory)
+
+    async def _counted(self, find: Callable[[], Path]) -> Reloaded:
         code = "internal_error"
         try:
-            found = await self._reload(asked)
+            found = await self._reload(find)
             code = "ok" if found.has_changed else "unchanged"
         except VcemoError as error:
             code = error.code
@@ -151,10 +180,10 @@ class Service:
         """Return if recordings are welcome.
 
         Raises:
-            NotReady: the service is loading, draining, or could not be loaded.
+            NotReady: the service is loading, draining, or could not be loaded, or a worker is stuck.
         """
-        if self.state != "ready":
-            raise self._not_ready()
+        self._require_serving()
+        self.require_alive()
 
     def require_alive(self) -> None:
         """Return unless a worker is stuck.
@@ -188,6 +217,17 @@ class Service:
             self.num_in_flight -= 1
             self.metrics.in_flight.set(self.num_in_flight)
 
+    def _require_serving(self) -> None:
+        if self.state != "ready":
+            raise self._not_ready()
+
+    def _is_ready(self) -> bool:
+        try:
+            self.require_ready()
+        except NotReady:
+            return False
+        return True
+
     def _not_ready(self) -> NotReady:
         return NotReady(f"the service is not ready: {self.state}", value=self.state)
 
@@ -196,27 +236,38 @@ class Service:
         self._decoder = Decoder.from_settings(self.settings, on_worker_lost=self.metrics.decode_worker_lost)
         recognizer = self._given
         if recognizer is None:
-            recognizer = await asyncio.to_thread(
-                load_recognizer, self.settings, self.settings.bundle, threads=self._threads
-            )
+            recognizer = await asyncio.to_thread(self._load_first)
         await asyncio.to_thread(self._decoder.warm_up)
         self.editions.serve(recognizer, decoder=self._decoder)
         await self.calls.restore()
-        self.metrics.ready.set(0 if self._is_draining else 1)
         self.jobs.start()
+        if self._follower is not None:
+            self._following = asyncio.create_task(self._follower.follow())
         logger.info("ready", extra={"facts": {"bundle": recognizer.bundle.facts.name, "threads": self._threads}})
 
-    async def _reload(self, asked: str) -> Reloaded:
-        self.require_ready()
+    def _load_first(self) -> EmotionRecognizer:
+        folder = self._follower.first() if self._follower is not None else None
+        if folder is not None:
+            try:
+                return load_recognizer(self.settings, folder, threads=self._threads)
+            except BundleError as error:
+                # What somebody promoted must not keep every new process from serving.
+                facts = {"code": error.code, "reason": error.message}
+                logger.error("the store's bundle was refused, the configured one is served", extra={"facts": facts})
+        return load_recognizer(self.settings, self.settings.bundle, threads=self._threads)
+
+    async def _reload(self, find: Callable[[], Path]) -> Reloaded:
+        # Also while a stage hangs: another bundle may be the remedy.
+        self._require_serving()
         if self._is_reloading:
             raise ReloadUnderWay("another bundle is being loaded; ask again when that has ended")
         self._is_reloading, began = True, time.monotonic()
         try:
             serving = self.require_loaded()
             found = await asyncio.to_thread(
-                load_other, self.settings, asked, threads=self._threads, serving=serving.recognizer
+                lambda: load_other(self.settings, find(), threads=self._threads, serving=serving.recognizer)
             )
-            self.require_ready()  # a shutdown may have begun meanwhile
+            self._require_serving()  # a shutdown may have begun meanwhile
             if found is not None:
                 assert self._decoder is not None
                 self.editions.serve(found, decoder=self._decoder)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from model.errors import CallTooLong
 from model.listener import Listener
@@ -61,6 +61,17 @@ class CallFacts:
         return [self.roles.may_judge(role) for role in self.of_channels]
 
 
+class OnJudged(Protocol):
+    """Takes in what was judged of a call, by its session's id."""
+
+    async def __call__(self, session_id: str, judged: Sequence[JudgedUtterance], /, *, edition: Edition) -> None:
+        """Take in utterances."""
+
+
+async def _let_go(_session_id: str, _judged: Sequence[JudgedUtterance], *, edition: Edition) -> None:
+    """Keep nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallHooks:
     """Whom a call tells. on_label: of every utterance, with the seconds since its end was certain."""
@@ -68,6 +79,7 @@ class CallHooks:
     on_change: Callable[[], None] = lambda: None
     on_alert: Callable[[Alert, str], None] = lambda _alert, _session_id: None
     on_label: Callable[[JudgedUtterance, float], None] = lambda _judged, _seconds: None
+    on_judged: OnJudged = _let_go
 
 
 class CallSeat:
@@ -253,6 +265,7 @@ class LiveCall:
         for alert in alerts:
             self._hooks.on_alert(alert, self.facts.session_id)
         self._hooks.on_label(judged, seconds)
+        await self._hooks.on_judged(self.facts.session_id, [judged], edition=self.edition)
         self._has_changed()
 
     async def _finish(self) -> None:

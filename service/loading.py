@@ -7,10 +7,11 @@ from pathlib import Path
 
 from model.assets import AssetStore
 from model.bundle import read_facts
-from model.errors import AssetError, BundleError, BundleInvalid, BundleOutside, BundleRefused
+from model.errors import AssetError, BundleError, BundleInvalid, BundleOutside, BundleRefused, NoRoom
 from model.heap import keep_few_arenas, return_free_memory
 from model.processors import one_blas_thread, stay_behind
 from model.recognizer import EmotionRecognizer
+from model.room import room_to_write
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,15 @@ def load_recognizer(
     Raises:
         BundleError: the bundle does not verify, or was trained with other parts than the cache holds.
         AssetError: a part is missing or damaged.
+        NoRoom: what is prepared in the temporary folder finds no room there.
     """
+    with room_to_write("a copy of the pre-trained parts"):
+        return _load_recognizer(settings, directory, threads=threads, beside=beside)
+
+
+def _load_recognizer(
+    settings: Settings, directory: Path, *, threads: int, beside: EmotionRecognizer | None
+) -> EmotionRecognizer:
     started = time.monotonic()
     one_blas_thread()
     stay_behind()  # before the engines start their pools, which do as this thread does
@@ -50,21 +59,19 @@ def load_recognizer(
     return recognizer
 
 
-def load_other(settings: Settings, asked: str, *, threads: int, serving: EmotionRecognizer) -> EmotionRecognizer | None:
-    """Load the bundle that is asked for beside the one that is served; None where it is the same.
-
-    asked: a path below the configured bundle's folder, or empty for the configured bundle itself.
+def load_other(
+    settings: Settings, directory: Path, *, threads: int, serving: EmotionRecognizer
+) -> EmotionRecognizer | None:
+    """Load a bundle beside the one that is served; None where it is the same.
 
     Raises:
-        BundleOutside: the path leaves that folder.
         BundleRefused: it does not verify, lacks a part, or gives other files the version that is served.
     """
-    directory = allowed_bundle(settings.bundle, asked)
     try:
         if _is_served(directory, serving):
             return None
         return load_recognizer(settings, directory, threads=threads, beside=serving)
-    except (BundleError, AssetError) as error:
+    except (BundleError, AssetError, NoRoom) as error:
         logger.warning("the bundle was refused", extra={"facts": {"code": error.code, "reason": error.message}})
         raise BundleRefused(_reason(error, directory), value=error.code) from error
 
@@ -101,7 +108,7 @@ def _is_served(directory: Path, serving: EmotionRecognizer) -> bool:
     return False
 
 
-def _reason(error: BundleError | AssetError, directory: Path) -> str:
+def _reason(error: BundleError | AssetError | NoRoom, directory: Path) -> str:
     """What a caller may know: messages of the model name absolute paths, and those of assets the cache."""
     if isinstance(error, AssetError):
         return "a pre-trained part that the bundle was trained with is missing or damaged; the log names it"

@@ -1,6 +1,6 @@
 """What is counted, for Prometheus; one registry an application, so that two in a process do not clash."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -10,6 +10,7 @@ from model.recognizer import JudgedUtterance, Recognition
 from model.speech import SpeechConfig
 from service.batching import BatchFacts
 from service.schemas import Alert
+from service.shadow import Agreement
 
 _REQUEST_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
 _STAGE_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -28,6 +29,8 @@ class Metrics:
         about = "Answers by API key, by its name, and outcome code; an unknown key is in vcemo_requests alone"
         self.key_requests = self._counter("key_requests", about, "key", "code")
         self.in_flight = self._gauge("requests_in_flight", "Recordings held now")
+        about = "Connections ended for want of time or room, by reason"
+        self._connections_cut = self._counter("connections_cut", about, "reason")
         self.ready = self._gauge("ready", "1 while recordings are welcome")
         about = "Work of a stage, or waiting (queue), in one request"
         self._stage_seconds = self._histogram("stage_seconds", about, _STAGE_SECONDS, "stage")
@@ -53,6 +56,15 @@ class Metrics:
         about = "Seconds that Whisper's encoder was given: speech, its padding and the tail behind it"
         self._encoded_seconds = self._counter("asr_encoded_seconds", about)
         self.jobs = self._counter("jobs", "Jobs that have ended by what came of them", "code")
+        self.corrections = self._counter("corrections", "Labels that people corrected")
+        about = "Jensen-Shannon divergence of what is heard from what the bundle was judged on, in bits, 0 to 1"
+        self._drift = self._gauge("drift_divergence", about, "what")
+        about = "Looks at the bundle store by what came of them"
+        self.store_looks = self._counter("bundle_store_looks", about, "code")
+        about = "Utterances that the candidate judged as well, by whether it gave the same emotion"
+        self._candidate = self._counter("candidate_utterances", about, "version", "outcome")
+        about = "Probability by which the candidate's judgements differ, summed over those utterances, 1 each at most"
+        self._candidate_distance = self._counter("candidate_distance", about, "version")
         self.reloads = self._counter("reloads", "Reloads of the bundle by what came of them", "code")
         self._streams = self._counter("streams", "Connections of live calls that ended, by what ended them", "code")
         about = "From the moment that an utterance's end is certain (two seconds of silence) to its label"
@@ -74,7 +86,19 @@ class Metrics:
     def bundle_loaded(self, facts: BundleFacts) -> None:
         """Name the bundle, and no other."""
         self._bundle.clear()
+        self._drift.clear()
         self._bundle.labels(facts.name, facts.version, facts.features.speech.asset, facts.git_commit).set(1)
+
+    def drifted(self, divergences: Mapping[str, float]) -> None:
+        """Say how far what is heard has drifted, by measure."""
+        for what, value in divergences.items():
+            self._drift.labels(what).set(value)
+
+    def candidate_compared(self, agreement: Agreement) -> None:
+        """Count utterances that a candidate judged as well."""
+        self._candidate.labels(agreement.version, "agreed").inc(agreement.agreed)
+        self._candidate.labels(agreement.version, "disagreed").inc(agreement.disagreed)
+        self._candidate_distance.labels(agreement.version).inc(agreement.distance)
 
     def request_ended(self, *, route: str, code: str, seconds: float, request_id: str) -> None:
         """Count an answer; its id is the example of how long such answers took, for who asks in OpenMetrics."""
@@ -89,6 +113,10 @@ class Metrics:
         self._stage_cpu_seconds.labels(batch.stage).inc(batch.cpu_seconds)
         for seconds in batch.queue_seconds:
             self._queue_seconds.labels(batch.stage).observe(seconds)
+
+    def connection_cut(self, reason: str) -> None:
+        """Count a connection that was ended."""
+        self._connections_cut.labels(reason).inc()
 
     def watch_live_calls(self, number: Callable[[], float]) -> None:
         """Count the live calls whenever metrics are collected."""

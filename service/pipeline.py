@@ -171,12 +171,14 @@ class Pipeline:
         with clock.stage("fusion", len(spoken)):
             rows = clock.values(await self._fusion.submit_many(features, budget=budget))
         probabilities = dict(zip(spoken, rows, strict=True))
+        seen = dict(zip(spoken, features, strict=True))
         return [
             JudgedUtterance(
                 utterance=one.utterance,
                 transcript=one.transcript,
                 probabilities=probabilities.get(index),
                 judged=one.may_judge,
+                features=seen.get(index),
             )
             for index, one in enumerate(heard)
         ]

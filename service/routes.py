@@ -150,6 +150,7 @@ async def predict(request: Request) -> Response:
         del upload  # the pipeline lets go of it once it is decoded
         recognition = await budget.bound_while(_disconnected(request), work)
     service.metrics.recording_answered(recognition, speech=edition.facts.features.speech)
+    await service.aftermath.see(exchange.request_id, recognition.segments, edition=edition)
     answer = answer_of(
         recognition,
         request_id=exchange.request_id,
@@ -183,7 +184,7 @@ async def live(request: Request) -> Health:
 
 @router.get("/health/ready", responses=documented(NotReady("the service is not ready: loading", value="loading")))
 async def ready(request: Request) -> Health:
-    """Whether recordings are welcome: the golden case matched, everything is warm, and no shutdown has begun."""
+    """Whether recordings are welcome: golden case matched, everything warm, no stage stuck, no shutdown begun."""
     service_of(request).require_ready()
     return Health(status="ready")
 

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from model.errors import AlertRulesInvalid, AssetError, KeysInvalid, VcemoError
 from service.admin import create_admin_app
 from service.app import create_app
+from service.connections import bounded_protocol
 from service.lifecycle import Service
 from service.logs import configure_logging
 from service.schemas import SCHEMA_VERSION
@@ -39,7 +40,10 @@ def serve(settings: Settings) -> int:
         return 1
     service: Service = app.state.service
     end_tracing = start_tracing(settings.traces_endpoint, version=SCHEMA_VERSION) if settings.traces_endpoint else None
-    Server(app, settings).run()
+    try:
+        Server(app, settings).run()
+    finally:
+        _forget_what_cannot_be_written()
     if end_tracing is not None:
         end_tracing()
     if service.failure is None:
@@ -76,6 +80,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                http=bounded_protocol(settings, on_cut=app.state.service.metrics.connection_cut),
                 timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
                 **websocket_options(settings),
             )
@@ -153,11 +158,21 @@ class Server(uvicorn.Server):
         url = f"http://{host}:{port}"
         if self._settings.log_format == "text":
             key = '-H "X-API-Key: YOURS" ' if self._settings.api_keys_file else ""
-            print(
-                f"\n  ready        {url}\n  try it       {url}/dashboard\n  reference    {url}/docs\n"
-                f"  or           curl {key}-F file=@recording.wav {url}/predict\n",
-                flush=True,
-            )
+            with suppress(OSError):  # where it goes to may be full, which is no reason not to serve
+                print(
+                    f"\n  ready        {url}\n  try it       {url}/dashboard\n  reference    {url}/docs\n"
+                    f"  or           curl {key}-F file=@recording.wav {url}/predict\n",
+                    flush=True,
+                )
+
+
+def _forget_what_cannot_be_written() -> None:
+    """Leave with the exit code that was earned: Python has one of its own for output that it is left with."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            setattr(sys, name, None)
 
 
 class _AdminServer(uvicorn.Server):
@@ -185,6 +200,7 @@ async def _admin_port(service: Service, settings: Settings) -> AsyncIterator[Non
             log_config=None,
             access_log=False,
             server_header=False,
+            http=bounded_protocol(settings, on_cut=service.metrics.connection_cut),
             timeout_graceful_shutdown=1,
         )
     )

@@ -42,6 +42,15 @@ class Settings(BaseSettings):
     """Port to listen on; 0 takes any that is free."""
     bundle: Path = Path("artifacts/vcemo-whisper-zh")
     """Folder of the trained bundle."""
+    bundle_store: str = ""
+    """Folder or URL of a bundle store (`python -m model.bundles`), whose current version is served in place of the
+    bundle's folder, and followed; empty follows none."""
+    bundle_store_folder: Path = Field(default_factory=lambda: _state_folder() / "bundles")
+    """Folder that versions of the store are copied to."""
+    bundle_store_poll_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
+    """How often the store's pointer is looked at, in seconds."""
+    candidate_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of requests that the store's candidate, where there is one, judges as well, unheard, to be compared."""
     cache: Path = Field(default_factory=default_cache)
     """Folder of the pre-trained parts that `python -m model.assets fetch` fills."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -74,9 +83,13 @@ class Settings(BaseSettings):
     max_queue_utterances: Annotated[int, Field(ge=1, le=10_000)] = 256
     """Most utterances that wait before a stage; a request that does not fit is refused at once."""
     max_batch_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
-    """A stage that works longer than this on one batch counts as stuck: /health/live turns red, in seconds."""
+    """A stage that works longer on one batch is stuck, and /health/live and /health/ready turn red; in seconds."""
     request_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """Longest time from a request's first byte to its answer, in seconds."""
+    """Longest time from a request's first byte to its answer, in seconds; and for a caller to take the answer."""
+    request_head_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """Longest time to send a request's line and headers, in seconds; from connecting, or from the answer before."""
+    max_connections: Annotated[int, Field(ge=8, le=65_536)] = 512
+    """Most connections at once. For one more, that which has asked for nothing the longest is ended."""
 
     max_live_calls: Annotated[int, Field(ge=0, le=1024)] = 16
     """Most live calls at once, those included that wait for their client to come back; 0 has none."""
@@ -121,6 +134,10 @@ class Settings(BaseSettings):
     """Longest time that the upload of a job may take, in seconds."""
     job_expiry_seconds: Annotated[float, Field(ge=1, le=366 * 86_400)] = 86_400.0
     """So long after its end a job and its result, transcript included, are kept, in seconds."""
+    feedback_memory_bytes: Annotated[int, Field(ge=0, le=1 << 34)] = 32 * 1024 * 1024
+    """Most memory for what the network saw of recent segments, which feedback may correct; 0 takes none, in bytes."""
+    feedback_audio: bool = False
+    """Keep the sound of corrected segments as well, in that memory and in the database."""
 
     admin_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """Port to reload the bundle through; 0 has none. With it, SIGHUP reloads the configured bundle as well."""

@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT
 from drawn_features import FEATURES, tensors_of
 
-from model.bundle import FACTS_FILE, GOLDEN_FILE, NETWORK_FILE, BundleFacts, calibrated, sealed_files
+from model.bundle import FACTS_FILE, GOLDEN_FILE, NETWORK_FILE, BundleFacts, calibrated, sealed_files, write_facts
 from model.features import collate
 from model.network import VcemoNetwork
 from training.export import export_network, golden_features
@@ -28,6 +28,5 @@ def drawn_bundle(folder: Path, network: VcemoNetwork) -> Path:
         logits = network(**tensors_of(golden)).numpy()
     expected = calibrated(logits, facts.temperature)
     np.savez_compressed(folder / GOLDEN_FILE, allow_pickle=False, probabilities=expected, **batch)
-    document = facts.to_json(files=sealed_files(folder))
-    (folder / FACTS_FILE).write_text(json.dumps(document), encoding="utf-8")
+    write_facts(folder, facts.to_json(files=sealed_files(folder)))
     return folder

@@ -15,7 +15,7 @@ import pytest
 from service_fixtures import BUNDLE
 
 from model.assets import AssetStore
-from model.bundle import FACTS_FILE, GOLDEN_FILE, SCHEMA_VERSION, sealed_files
+from model.bundle import FACTS_FILE, GOLDEN_FILE, SCHEMA_VERSION, sealed_files, write_facts
 from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
 from service.lifecycle import Service
@@ -30,7 +30,7 @@ def copied_bundle(folder: Path, *, version: str, **changes: Any) -> Path:
 
 def rewrite_facts(folder: Path, changes: Mapping[str, Any]) -> None:
     document = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-    (folder / FACTS_FILE).write_text(json.dumps(document | changes), encoding="utf-8")
+    write_facts(folder, document | changes)
 
 
 def with_a_byte_flipped(folder: Path, name: str) -> None:

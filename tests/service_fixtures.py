@@ -27,6 +27,7 @@ import uvicorn
 from model.audio import decode_audio
 from model.recognizer import EmotionRecognizer
 from service.app import create_app
+from service.connections import bounded_protocol
 from service.lifecycle import Service
 from service.server import websocket_options
 from service.settings import Settings
@@ -109,7 +110,13 @@ def serving(recognizer: EmotionRecognizer, **options: Any) -> Iterator[Running]:
 def _serving(recognizer: EmotionRecognizer, settings: Settings) -> Iterator[Running]:
     app = create_app(settings, recognizer)
     config = uvicorn.Config(
-        app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5, **websocket_options(settings)
+        app,
+        port=0,
+        http=bounded_protocol(settings, on_cut=app.state.service.metrics.connection_cut),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        **websocket_options(settings),
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="server")

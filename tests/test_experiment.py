@@ -7,6 +7,7 @@ import pytest
 
 from training.corpora.catalog import CORPORA
 from training.experiment import Contrast, Experiment, Protocol, load_experiment
+from training.frames import FrameConfig
 
 COMMITTED = sorted(
     item.name.removesuffix(".toml")
@@ -52,7 +53,13 @@ CHANGES: dict[str, Any] = {
     "paired_text_probability": 0.1,
     "time_mask_share": 0.0,
     "seed": 1,
+    "system": "mdre",
+    "frames": FrameConfig(kind="fbank"),
+    "max_gradient_value": 10.0,
+    "loss": "sigmoid",
 }
+OF_OTHER_SYSTEMS = ("system", "frames")
+"""Which VCEMO's network refuses, or which refuse its contrast."""
 
 
 @pytest.mark.parametrize("name", COMMITTED)
@@ -74,7 +81,7 @@ def test_an_experiment_is_read_from_a_path_as_well(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["huge", "no/such.toml", "../default"])
 def test_an_unknown_experiment_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(ValueError, match=r"no experiment .*; known: default, .*tiny"):
+    with pytest.raises(ValueError, match=r"no experiment .*; known: cme, default, .*tiny"):
         load_experiment(name)
 
 
@@ -137,6 +144,8 @@ def test_a_run_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", [each.name for each in fields(Experiment)])
 def test_every_choice_changes_the_digest(name: str) -> None:
     base = Experiment(protocol=Protocol(dev="own")) if name == "patience" else Experiment()
+    if name in OF_OTHER_SYSTEMS:
+        base = Experiment(system="cme", contrast=Contrast(alpha=0))
     assert replace(base, **{name: CHANGES[name]}).digest != base.digest
 
 
@@ -165,3 +174,8 @@ def test_a_share_above_one_is_refused(name: str) -> None:
 def test_the_network_counts_ngrams_in_as_many_buckets_as_the_features_do() -> None:
     experiment = load_experiment("default", overrides=["features.ngrams.buckets=1024"])
     assert experiment.network_config.ngram_buckets == experiment.feature_config.ngrams.buckets == 1024
+
+
+def test_an_override_of_nothing_puts_the_default_back() -> None:
+    assert load_experiment("umons").patience == 3
+    assert load_experiment("umons", overrides=["patience="]).patience is None

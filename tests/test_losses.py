@@ -147,3 +147,13 @@ def test_a_part_that_nobody_can_judge_costs_nothing_and_has_gradients_of_zero() 
 def test_without_parts_nothing_is_added() -> None:
     nothing = torch.zeros(3, 0, dtype=torch.bool)
     assert loss_alone(torch.randn(3, 0, 6), torch.tensor([0, 1, 2]), nothing).item() == 0.0
+
+
+def test_a_sigmoid_loss_judges_every_class_by_itself() -> None:
+    logits, labels = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]]), torch.tensor([0, 1])
+    found = training_loss(
+        logits, logits[:, :0], labels, contrast=Contrast(alpha=0), kind="sigmoid", label_smoothing=0.5
+    )
+    right = torch.sigmoid(torch.tensor([2.0, 0.0])).log().sum()
+    wrong = torch.sigmoid(-torch.tensor([-1.0, 0.5, 0.0, 3.0])).log().sum()
+    assert found.total.item() == pytest.approx(-(right + wrong).item() / 6)

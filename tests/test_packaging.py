@@ -22,8 +22,8 @@ import training
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("service", "model", "training")
-LOCKS = ("base", "dev", "gpu")
-EXTRAS = ("training", "dev")
+LOCKS = ("base", "dev", "image", "training", "gpu")
+EXTRAS = ("training", "s3", "archive", "dev")
 MAKE_TARGETS = {
     "help",
     "serve",
@@ -149,7 +149,7 @@ def test_serving_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("service", ()), ("model", ()), ("training", ("training",)), ("bench", EXTRAS), ("tests", EXTRAS)],
+    [("service", ()), ("model", ()), ("training", ("training", "archive")), ("bench", EXTRAS), ("tests", EXTRAS)],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_every_import_is_a_declared_dependency(folder: str, extras: tuple[str, ...]) -> None:
@@ -174,7 +174,16 @@ def test_a_lock_names_no_host_and_no_path_of_a_machine(name: str) -> None:
     assert len(_pins(name)) > 90
 
 
-@pytest.mark.parametrize(("name", "extras"), [("base", ()), ("dev", EXTRAS)], ids=["base", "dev"])
+@pytest.mark.parametrize(
+    ("name", "extras"),
+    [
+        ("base", ()),
+        ("image", ("s3", "postgres")),
+        ("training", ("training", "s3", "postgres", "archive")),
+        ("dev", EXTRAS),
+    ],
+    ids=["base", "image", "training", "dev"],
+)
 def test_a_lock_satisfies_what_is_declared(name: str, extras: tuple[str, ...]) -> None:
     pins = _pins(name)
 
@@ -191,16 +200,29 @@ def test_the_base_has_no_torch() -> None:
     assert not {"torch", "transformers", "triton"} & set(_pins("base"))
 
 
-@pytest.mark.parametrize("name", ["dev", "gpu"])
+@pytest.mark.parametrize("name", ["dev", "image", "training", "gpu"])
 def test_the_other_locks_agree_with_the_base(name: str) -> None:
     pins = _pins(name)
-    expected = {package: version for package, version in _pins("base").items() if package != "onnxruntime"}
+    left_out = {"onnxruntime"} if name == "gpu" else set()
+    expected = {package: version for package, version in _pins("base").items() if package not in left_out}
 
     assert {package: pins.get(package) for package in expected} == expected
 
 
-def test_the_dev_lock_leaves_the_build_of_torch_open() -> None:
-    pins = _pins("dev")
+def test_images_train_and_serve_with_the_versions_that_tests_ran_with() -> None:
+    tested = _pins("dev")
+    # Tests keep their state in SQLite; `python -m bench shows image` sees that the driver loads.
+    untested = {"psycopg", "psycopg-binary"}
+
+    for name in ("image", "training"):
+        pins = {package: pin for package, pin in _pins(name).items() if package not in untested}
+        assert {package: tested.get(package) for package in pins} == pins
+    assert not {"torch", "transformers", "ray"} & set(_pins("image"))
+
+
+@pytest.mark.parametrize("name", ["dev", "training"])
+def test_a_lock_with_torch_leaves_its_build_open(name: str) -> None:
+    pins = _pins(name)
 
     assert pins["torch"] == "2.13.0"
     assert not [name for name in pins if name.startswith(("nvidia-", "triton", "cuda-"))]

@@ -15,7 +15,7 @@ from drawn_features import small_network
 
 from model.assets import AssetStore
 from model.audio import AudioLimits, Recording
-from model.bundle import FACTS_FILE, Bundle
+from model.bundle import FACTS_FILE, Bundle, write_facts
 from model.errors import AssetMissing, AudioTooLong, BundleInvalid, CorruptAudio, GoldenMismatch
 from model.features import FeatureExtractor
 from model.labels import EMOTIONS
@@ -83,7 +83,7 @@ def stereo(recognizer: EmotionRecognizer, bursts: tuple[Samples, Samples]) -> Re
 def spoilt(tmp_path: Path, **changes: object) -> Path:
     folder: Path = shutil.copytree(ROOT / "artifacts" / "vcemo-whisper-zh", tmp_path / "bundle")
     document = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-    (folder / FACTS_FILE).write_text(json.dumps(document | changes), encoding="utf-8")
+    write_facts(folder, document | changes)
     return folder
 
 

@@ -231,15 +231,20 @@ def test_a_service_that_has_loaded_has_started(server: Running) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "started"})
 
 
-def test_liveness_turns_red_while_a_stage_is_stuck_on_one_batch(
+def test_liveness_and_readiness_turn_red_while_a_stage_is_stuck_on_one_batch(
     recognizer: EmotionRecognizer, long_speech: bytes
 ) -> None:
     with serving(recognizer, max_batch_seconds=0.1) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
         judging = pool.submit(server.predict, long_speech)
-        wait_until(lambda: server.client.get("/health/live").status_code == 503)
-        assert server.client.get("/health/ready").status_code == 200
+        wait_until(lambda: statuses(server, "/health/live", "/health/ready") == [503, 503])
+        assert server.metric("vcemo_ready") == 0
         answer_to(judging.result())
-        wait_until(lambda: server.client.get("/health/live").status_code == 200)
+        wait_until(lambda: statuses(server, "/health/live", "/health/ready") == [200, 200])
+        assert server.metric("vcemo_ready") == 1
+
+
+def statuses(server: Running, *paths: str) -> list[int]:
+    return [server.client.get(path).status_code for path in paths]
 
 
 def test_a_request_shows_in_the_metrics(server: Running, speech: bytes) -> None:

@@ -20,7 +20,8 @@ from training.feature_cache import Example
 from training.inference import predict_logits
 from training.learner import can_judge
 from training.logbook import CURVES_FILE, Row
-from training.trainer import CHECKPOINT_FILE, Training
+from training.systems import Network
+from training.trainer import CHECKPOINT_FILE, MOST_HALVINGS, Training
 
 EXPERIMENT = Experiment(
     network=SMALL | {"input_dropout": 0.0}, corpora={"casia": 1}, epochs=2, batch_size=16, learning_rate=3e-3
@@ -55,7 +56,7 @@ def prepared(
     return Training(training_set, dev=dev or [], experiment=experiment, features=FEATURES, folder=folder)
 
 
-def trained(clips: list[Example], **changes: Any) -> tuple[VcemoNetwork, list[float]]:
+def trained(clips: list[Example], **changes: Any) -> tuple[Network, list[float]]:
     losses: list[float] = []
     network = prepared(clips, **changes).run(on_epoch=lambda row: losses.append(row["loss"]))
     return network, losses
@@ -211,6 +212,31 @@ def test_half_precision_trains_as_well(learnable: list[Example]) -> None:
     network, losses = trained(learnable, precision="bfloat16", epochs=4)
     assert losses[-1] < losses[0]
     assert next(network.parameters()).dtype == torch.float32
+
+
+def test_a_plateau_goes_back_to_the_best_epoch_and_halves_the_rate_twice(learnable: list[Example]) -> None:
+    rows: list[Row] = []
+    training = prepared(
+        learnable, dev=drawn_clips(24, seed=1), epochs=12, protocol=Protocol(dev="own"), schedule="plateau"
+    )
+    rates = [EXPERIMENT.learning_rate]
+    best, halvings = -1.0, 0
+    training.run(on_epoch=rows.append)
+    for row in rows:
+        assert row["learning_rate"] == pytest.approx(rates[-1])
+        halvings += row["dev_recall"] <= best and halvings < MOST_HALVINGS
+        best = max(best, row["dev_recall"])
+        rates.append(EXPERIMENT.learning_rate * 0.5**halvings)
+    assert halvings == training.progress.halvings > 0
+
+
+def test_a_gradient_that_is_clipped_by_value_moves_the_network_otherwise(learnable: list[Example]) -> None:
+    free, clipped = (
+        trained(learnable, epochs=1, max_gradient_norm=None, max_gradient_value=value, optimiser="adam")[0]
+        for value in (None, 1e-9)
+    )
+    weights = {name: (one, dict(clipped.named_parameters())[name]) for name, one in free.named_parameters()}
+    assert any(not torch.equal(*pair) for pair in weights.values())
 
 
 def test_augmented_copies_and_originals_are_shown_alike(learnable: list[Example]) -> None:

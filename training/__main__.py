@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,10 +12,12 @@ from rich.console import Console
 from model.assets import default_cache
 from model.errors import TrainingInterrupted, VcemoError
 from model.processors import usable_processors
-from training import commands
+from training import commands, retrain_command
 
 _EXAMPLES = """\
 examples:
+  python -m training prepare feedback --root sqlite:////var/lib/vcemo/vcemo.sqlite3 --out feedback
+  python -m training retrain --store bundles --feedback feedback --test fixed.jsonl --dry-run
   python -m training prepare casia --root ~/CASIA --out ../shared/data/casia
   python -m training train                             the recipe that ships: every fold, then the figures
   python -m training train experiments/vcemo.toml --dry-run
@@ -23,6 +25,7 @@ examples:
   torchrun --nproc-per-node 2 -m training train paper_casia
   python -m training evaluate --json                   recall by speaker left out, and the controls
   python -m training report paper_casia --seeds 3 --against paper_casia --against-set contrast.alpha=0
+  python -m training table 3 --corpus paired --seeds 3 --small
   python -m training export --out artifacts/vcemo-whisper-zh
   python -m training reproduce-default
   python -m training export-bert --model ./bert-base-chinese --out ./bert-onnx
@@ -31,33 +34,35 @@ Corpora are read below --data, else $VCEMO_DATA, else ../shared/data. Features a
 --cache, else $VCEMO_CACHE, else .cache/vcemo of your home folder; what is there is not computed again.
 """
 
-_COMMANDS = {
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Console], int | None]] = {
     "prepare": commands.prepare,
     "extract": commands.extract,
     "train": commands.train,
     "evaluate": commands.evaluate,
     "report": commands.report,
+    "table": commands.table,
     "export": commands.export,
     "reproduce-default": commands.reproduce_default,
     "export-bert": commands.export_bert,
+    "retrain": commands.retrain,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 1 on an error, 143 where a signal stopped a run."""
+    """Run one command; return the exit code: 1 on an error, 143 where a signal stopped a run; retrain has more."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=True)
     # The networks are small: on a busy machine the barriers of two threads made them seven times slower than one.
     torch.set_num_threads(1)
     try:
-        _COMMANDS[options.command](options, console)
+        code = _COMMANDS[options.command](options, console)
     except TrainingInterrupted as error:
         console.print(error.message, highlight=False, markup=False)
         return 143
     except (VcemoError, ValueError) as error:
         console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         return 1
-    return 0
+    return code or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what intervals resample: sentences or dialogues (given), or speakers, where there are many",
     )
     report.add_argument("--against-set", action="append", default=[], metavar="KEY=VALUE", help="its changes")
+    _add_table(add("table", help="one of the paper's tables, run on a corpus, beside what the paper printed"))
     export = add("export", help="train on everyone, and seal the bundle that is served")
     _add_experiment(export)
     _add_training(export)
@@ -103,8 +109,36 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
     reproduce.add_argument("--out", type=Path, default=Path("artifacts/vcemo-whisper-zh"), help="folder of the bundle")
     reproduce.add_argument("--version", default="0.3.0", help="version of the bundle (default %(default)s)")
+    retrain = add(
+        "retrain",
+        help="corrected labels and new clips -> a better bundle in the store, or a reason why not",
+        epilog=retrain_command.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    retrain.add_argument("experiment", nargs="?", default="fine_tune", help="recipe (default %(default)s)")
+    retrain.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one of its choices")
+    retrain.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
+    retrain_command.add_options(retrain)
+    _add_folders(retrain)
     _add_bert(add("export-bert", help="a BERT folder of transformers -> ONNX sentence encoder"))
     return parser
+
+
+def _add_table(command: argparse.ArgumentParser) -> None:
+    command.add_argument("number", type=int, choices=(1, 2, 3), help="which of the paper's")
+    command.add_argument("--corpus", default="paired", help="name, or path of a manifest (default %(default)s)")
+    command.add_argument("--recall", action="store_true", help="print what has been run; train nothing")
+    command.add_argument("--classes", type=int, choices=(4, 6), help="only this half of the table")
+    command.add_argument(
+        "--small", action="store_true", help="widths and epochs for an hour of one core; see small.toml"
+    )
+    command.add_argument("--out", type=Path, default=Path("tables"), help="folder to write to (default %(default)s)")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change this in every cell")
+    command.add_argument(
+        "--bert", type=Path, help="folder that export-bert wrote, where the corpus's experiment reads one"
+    )
+    _add_training(command)
+    _add_folders(command)
 
 
 def _add_experiment(command: argparse.ArgumentParser) -> None:
@@ -133,8 +167,15 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
 
 
 def _add_prepare(command: argparse.ArgumentParser) -> None:
-    command.add_argument("corpus", help="which published layout: casia, esd, iemocap, ..., or plain for JSONL and CSV")
-    command.add_argument("--root", type=Path, required=True, help="the corpus as it was unpacked; for plain, the file")
+    command.add_argument(
+        "corpus",
+        help="a published layout: casia, esd, iemocap, ...; plain for JSONL and CSV; feedback for corrected labels",
+    )
+    command.add_argument(
+        "--root",
+        required=True,
+        help="the corpus as it was unpacked; for plain the file, for feedback the database's URL",
+    )
     command.add_argument("--out", type=Path, help="folder of the manifest (default DATA/CORPUS)")
     command.add_argument("--limit", type=int, help="keep this many clips, evenly over the corpus")
     _add_folders(command)

@@ -65,6 +65,42 @@ def model_card(
     return "\n".join(lines)
 
 
+def retrained_card(
+    *,
+    facts: BundleFacts,
+    evaluation: Evaluation,
+    found: Abstention,
+    changes: Sequence[str],
+    corpora: Sequence[Mapping[str, str]],
+    golden_licence: str,
+) -> str:
+    """Return the card of a bundle that was fine-tuned from another one.
+
+    changes: a section that compares both. found: on the fixed test sets, which the temperature was fitted on.
+    """
+    lines = [
+        *_heading(facts),
+        _USE,
+        *changes,
+        "## Figures",
+        "",
+        f"On {evaluation.clips} clips of fixed test sets, none of which this network was fine-tuned on; those before",
+        "it may have been. Temperature and the confidence below which to say nothing were fitted on these clips.",
+        "",
+        f"| {evaluation.corpus} | unweighted average recall [95 % interval] |",
+        "|---|---|",
+        *(f"| {heading} | {recall} |" for heading, recall in recall_lines(evaluation)),
+        "",
+        f"- {recall_by_emotion(evaluation)}",
+        "",
+        *_abstention(found),
+        *_training_data(corpora, golden_licence),
+        *_parts_of_others(facts),
+        _LIMITS,
+    ]
+    return "\n".join(lines)
+
+
 def _heading(facts: BundleFacts) -> list[str]:
     speech, sentence = facts.features.speech, facts.features.sentence
     return [

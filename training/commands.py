@@ -6,18 +6,20 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from rich.console import Console
 
 from model.assets import AssetStore
-from model.features import collate
 from model.network import VcemoNetwork
 from model.processors import one_blas_thread, usable_processors
 from training import prepare as preparation
-from training import sentence_export
+from training import retrain_command, sentence_export
+from training.collation import collate_inputs, heard_in_silence
 from training.comparison import Comparison, compare, print_comparison
+from training.corpora import feedback
 from training.corpora.catalog import corpus_named
 from training.distributed import launched_ranks
 from training.evaluation_table import print_evaluation
@@ -32,18 +34,23 @@ from training.reproduction import evaluations
 from training.scores import print_scores, score
 from training.shapes import module_shapes
 from training.side_by_side import train_side_by_side
+from training.systems import network_of
+from training.tables.commands import fill_table
 from training.views import ALONE, SHUFFLED, SOUND, TEXT
 from training.workshop import Workshop
 
 
 def prepare(options: argparse.Namespace, console: Console) -> None:
-    """Read a published layout, transcribe it, write its manifest."""
-    corpus = corpus_named(str(options.root) if options.corpus == "plain" else options.corpus)
+    """Read a published layout, transcribe it, write its manifest; or copy corrected labels out of a database."""
+    if options.corpus == feedback.NAME:
+        _prepare_feedback(options, Console())
+        return
+    corpus = corpus_named(options.root if options.corpus == "plain" else options.corpus)
     workshop = _workshop(options, console, Experiment())
     out = options.out or options.data / corpus.name
     with workshop.progress() as progress:
         facts = preparation.prepare(
-            corpus, options.root, out, extraction=workshop.extraction(), limit=options.limit, progress=progress
+            corpus, Path(options.root), out, extraction=workshop.extraction(), limit=options.limit, progress=progress
         )
     preparation.print_preparation(facts, Console())
 
@@ -136,6 +143,27 @@ def reproduce_default(options: argparse.Namespace, console: Console) -> None:
     release(workshop, corpora, evaluation, out=options.out, version=options.version, elsewhere=found)
 
 
+def retrain(options: argparse.Namespace, console: Console) -> int:
+    """Fine-tune the store's current bundle, and promote what is better."""
+    return int(retrain_command.run(options, _workshop(options, console, _experiment(options))))
+
+
+def _prepare_feedback(options: argparse.Namespace, console: Console) -> None:
+    facts = feedback.prepare_feedback(options.root, options.out or options.data / feedback.NAME)
+    labels = ", ".join(f"{count} {label}" for label, count in facts.emotions.items())
+    total = sum(facts.emotions.values())
+    console.print(f"{total} corrections: {labels}", highlight=False)
+    console.print(f"{facts.changed} differ from what was answered; {facts.with_audio} with sound", highlight=False)
+    for key, reason in facts.skipped.items():
+        console.print(f"skipped {key}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"wrote {facts.manifest}", highlight=False, markup=False, soft_wrap=True)
+
+
+def table(options: argparse.Namespace, console: Console) -> None:
+    """Run one of the paper's tables on a corpus."""
+    fill_table(options, _workshop(options, console, Experiment()))
+
+
 def export_bert(options: argparse.Namespace, console: Console) -> None:
     """Turn a BERT into the bundle's sentence encoder."""
     config = sentence_export.export_bert(
@@ -201,9 +229,12 @@ def _print_plan(experiment: Experiment) -> None:
     if not console.is_terminal:
         console.width = 140  # a table folded for a file's 80 columns is not read by anyone
     console.print_json(json.dumps(asdict(experiment) | {"digest": experiment.digest}))
-    network = VcemoNetwork(experiment.network_config)
-    features = experiment.feature_config
-    console.print(module_shapes(network, collate(golden_features(features), config=features)))
+    network = network_of(experiment.system_config)
+    features = experiment.input_config
+    drawn = golden_features(features)
+    if not isinstance(network, VcemoNetwork):
+        drawn = [heard_in_silence(one) for one in drawn]
+    console.print(module_shapes(network, collate_inputs(drawn, config=features)))
 
 
 def _records(

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.features import FeatureConfig, Features, collate
+from model.features import FeatureConfig, Features
 from training.acquaintance import Acquaintance
+from training.collation import collate_inputs
 from training.experiment import Experiment
 from training.feature_cache import Example
 
@@ -102,7 +103,9 @@ class TrainingSet:
         names = list(self._experiment.corpora)
         corpora = [names.index(one.clip.corpus) if one.clip.corpus in names else -1 for one in examples]
         return Batch(
-            inputs=collate(features, config=self._features), labels=labels, corpora=np.array(corpora, dtype=np.int64)
+            inputs=collate_inputs(features, config=self._features),
+            labels=labels,
+            corpora=np.array(corpora, dtype=np.int64),
         )
 
     def _varied(self, example: Example, generator: np.random.Generator) -> Features:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -16,6 +16,8 @@ from model.features import FeatureConfig
 from model.labels import EMOTIONS, FOUR_EMOTIONS
 from model.network import NetworkConfig
 from training.augmentation import Operation
+from training.frames import FrameConfig
+from training.systems import SYSTEMS, SystemConfig
 
 _STRICT: Final = ConfigDict(extra="forbid")
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -61,9 +63,14 @@ class Experiment:
     """Every choice of a run; TOML files in ``training/experiments`` give some, these defaults the rest."""
 
     name: str = "default"
+    system: Literal["vcemo", "xu2019", "umons", "mha2", "mdre", "cme", "probe"] = "vcemo"
+    """What is trained: VCEMO's network, or one that it is compared with (:mod:`training.baselines`)."""
     preset: Literal["paper", "mcan", "whisper"] = "whisper"
+    """Of VCEMO's network."""
     network: Mapping[str, Any] = field(default_factory=dict)
-    """Changes to the preset's :class:`NetworkConfig`."""
+    """Changes to the preset's :class:`NetworkConfig`, or to the configuration of the other system."""
+    frames: FrameConfig = field(default_factory=FrameConfig)
+    """What another system than VCEMO hears in place of the log mel."""
     features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Changes to :class:`FeatureConfig`, by room: speech, mel, words, sentence, segment."""
     protocol: Protocol = field(default_factory=Protocol)
@@ -96,9 +103,15 @@ class Experiment:
     """``adam`` couples weight decay to the gradient, as the paper's does."""
     learning_rate: Positive = 5e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
+    """``plateau``: an epoch without a better recall on the dev part goes back to the best one, and halves the rate, as
+    often as :data:`training.trainer.MOST_HALVINGS` (UMONS). Without a dev part the rate stays."""
     warmup_share: Share = 0.1
     max_gradient_norm: Positive | None = 1.0
+    max_gradient_value: Positive | None = None
+    """Clip every single gradient (MDRE), before the norm."""
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+    """``sigmoid``: binary cross entropy of every class by itself (MDRE); the answer is the largest all the same."""
     label_smoothing: Share = 0.1
     contrast: Contrast = field(default_factory=Contrast)
     judged_alone: Annotated[float, Field(ge=0)] = 0.0
@@ -138,9 +151,22 @@ class Experiment:
         if self.protocol.kind == "corpus" and self.protocol.dev == "own":
             raise ValueError("protocol corpus leaves nobody to be a dev part: set protocol.dev to none or test")
         _ = self.feature_config
-        known = {each.name for each in fields(NetworkConfig)}
+        self._check_system()
+        known = {each.name for each in fields(SYSTEMS[self.system].config)}
         if unknown := sorted(set(self.network) - known):
             raise ValueError(f"network has unknown fields {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+
+    def _check_system(self) -> None:
+        """Refuse what only VCEMO's network has a part for, or only the others."""
+        if self.system == "vcemo":
+            if not self.frames.is_default:
+                raise ValueError("frames are what other systems hear; VCEMO's network reads the log mel")
+            return
+        of_vcemo = {"contrast.alpha": self.contrast.alpha, "judged_alone": self.judged_alone}
+        of_vcemo |= {"adversary": self.adversary, "augmentation": self.augmentation, "conditions": self.conditions}
+        of_vcemo |= {"known_speaker_probability": self.known_speaker_probability, "text_corpora": self.text_corpora}
+        if turned_on := sorted(name for name, value in of_vcemo.items() if value):
+            raise ValueError(f"{', '.join(turned_on)} are VCEMO's own; system {self.system!r} goes without")
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -163,6 +189,30 @@ class Experiment:
         return NetworkConfig.preset_named(self.preset, **(sizes | changes))
 
     @property
+    def system_config(self) -> SystemConfig:
+        """The configuration of whatever system this run trains."""
+        if self.system == "vcemo":
+            return self.network_config
+        features = self.input_config
+        sizes = {
+            "frame_dimension": features.mel.num_mels,
+            "state_dimension": features.step_dimension,
+            "word_dimension": features.words.dimension,
+            "num_classes": self.labels,
+        }
+        changes = {key: tuple(value) if isinstance(value, list) else value for key, value in self.network.items()}
+        config: SystemConfig = SYSTEMS[self.system].config(**(sizes | changes))
+        return config
+
+    @property
+    def input_config(self) -> FeatureConfig:
+        """What the network is given: the features, with other frames for the mel where another system hears them."""
+        features = self.feature_config
+        if self.frames.is_default:
+            return features
+        return replace(features, mel=replace(features.mel, num_mels=self.frames.dimension))
+
+    @property
     def feature_config(self) -> FeatureConfig:
         """What the network sees: the service's own configuration, with this run's changes."""
         document = FeatureConfig().to_json()
@@ -178,15 +228,23 @@ class Experiment:
     @property
     def digest(self) -> str:
         """Short name of everything that decides the result."""
-        document = json.dumps(asdict(self) | {"network": self.network_config.to_json()}, sort_keys=True, default=list)
+        facts = asdict(self) | {"network": asdict(self.system_config)}
+        for name, value in _LATER.items():
+            if facts[name] == value:
+                del facts[name]  # runs of before have no such choice, and are the same
+        document = json.dumps(facts, sort_keys=True, default=list)
         return hashlib.sha256(document.encode()).hexdigest()[:12]
+
+
+_LATER: Final = {"system": "vcemo", "frames": asdict(FrameConfig()), "loss": "softmax", "max_gradient_value": None}
+"""Choices that came after networks had been trained, and what stands for none."""
 
 
 def load_experiment(name: str, *, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment by its name or path in ``training/``, or by the path of any TOML file.
 
     overrides: ``key=value`` with dots for sections and TOML's values, such as ``contrast.alpha=0``; a value
-    that is no TOML is taken as text.
+    that is no TOML is taken as text, and with nothing behind the sign the default is put back.
 
     Raises:
         ValueError: there is no such experiment, or it has an unknown field or a value that cannot be.
@@ -224,6 +282,9 @@ def _set(document: dict[str, Any], override: str) -> None:
         document = document.setdefault(section, {})
         if not isinstance(document, dict):
             raise ValueError(f"{override!r}: {section} is a value and holds no fields")
+    if not text.strip():
+        document.pop(key, None)
+        return
     try:
         document[key] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -27,6 +27,7 @@ from model.bundle import (
     BundleFacts,
     calibrated,
     sealed_files,
+    write_facts,
 )
 from model.errors import BundleInvalid, GoldenMismatch
 from model.features import FeatureConfig, Features, collate
@@ -153,8 +154,7 @@ def network_of(bundle: Path) -> VcemoNetwork:
 
 
 def _seal(draft: Path, facts: BundleFacts) -> None:
-    document = facts.to_json(files=sealed_files(draft))
-    (draft / FACTS_FILE).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_facts(draft, facts.to_json(files=sealed_files(draft)))
 
 
 def _golden_audio(

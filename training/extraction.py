@@ -55,7 +55,7 @@ class Extraction:
         self._load_speech = load_speech
         self._load_features = load_features
         self._assets = assets
-        self._data = data
+        self.data = data
         self._cache = cache
         self._threads = threads
         self.skipped: dict[str, str] = {}
@@ -83,7 +83,7 @@ class Extraction:
             CorpusError: the corpus is missing or malformed.
         """
         found = corpus_named(corpus)
-        clips = found.read(self._data)
+        clips = found.read(self.data)
         return self.examples_of(found.name, clips, progress=progress, text=text, change=change, misheard=misheard)
 
     def examples_of(

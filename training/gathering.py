@@ -13,19 +13,23 @@ from training.augmentation import Change
 from training.experiment import Experiment
 from training.extraction import Extraction
 from training.feature_cache import Example
+from training.frame_cache import FrameCache
+from training.pairing import recalled
 from training.protocols import Corpora
 
 TEST_TEXTS: Final = ("ewect_dev", "ewect_tenth")
 """Corpora of labelled texts that are never trained on."""
 
 
-def gather(experiment: Experiment, extraction: Extraction, progress: Progress) -> Corpora:
+def gather(experiment: Experiment, extraction: Extraction, frames: FrameCache, progress: Progress) -> Corpora:
     """Compute or recall the features of everything an experiment works on.
+
+    frames: replaces what is heard of the clips, where the experiment's system hears something else.
 
     Raises:
         CorpusError: a corpus is missing or malformed.
     """
-    recall = partial(extraction.examples, progress=progress)
+    recall = partial(recalled, extraction, progress=progress)
     clips: list[Example] = []
     copies: list[Example] = []
     texts: list[Example] = []
@@ -41,6 +45,8 @@ def gather(experiment: Experiment, extraction: Extraction, progress: Progress) -
         texts += posts
         if experiment.misheard_probability:
             texts += _copies_of(posts, recall(name, misheard=0))
+    if not experiment.frames.is_default:
+        clips = frames.heard(clips, progress)
     judged_on = experiment.protocol.corpus
     test_texts = {name: _kept(experiment, recall(name), corpus=name) for name in TEST_TEXTS if experiment.text_corpora}
     return Corpora(

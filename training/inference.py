@@ -8,12 +8,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.features import FeatureConfig, Features, collate
-from model.network import VcemoNetwork
+from model.features import FeatureConfig, Features
+from training.collation import collate_inputs
+from training.systems import Network
 
 
 def predict_logits(
-    network: VcemoNetwork, features: Sequence[Features], *, config: FeatureConfig, batch_size: int = 64
+    network: Network, features: Sequence[Features], *, config: FeatureConfig, batch_size: int = 64
 ) -> npt.NDArray[np.float64]:
     """Return logits (utterances, classes)."""
     network.eval()
@@ -21,7 +22,7 @@ def predict_logits(
     device = next(network.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(features), batch_size):
-            inputs = as_tensors(collate(features[start : start + batch_size], config=config), device=device)
+            inputs = as_tensors(collate_inputs(features[start : start + batch_size], config=config), device=device)
             rows.append(network(**inputs).float().cpu().numpy())
     return np.concatenate(rows).astype(np.float64)
 

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from model.network import VcemoNetwork
 from training.adversary import CorpusAdversary
+from training.systems import Network
 
 
 class Learner(nn.Module):
     """What is differentiated, over one or two dropout passes of a batch."""
 
-    def __init__(self, network: VcemoNetwork, adversary: CorpusAdversary | None, *, passes: int) -> None:
+    def __init__(self, network: Network, adversary: CorpusAdversary | None, *, passes: int) -> None:
         super().__init__()
         self.network = network
         self.adversary = adversary

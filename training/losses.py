@@ -1,6 +1,7 @@
 """Cross entropy and supervised contrast, weighted as VCEMO §3.4."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,15 +54,20 @@ def training_loss(
     labels: Tensor,
     *,
     contrast: Contrast,
+    kind: Literal["softmax", "sigmoid"] = "softmax",
     label_smoothing: float = 0.0,
     bank: Bank | None = None,
 ) -> Losses:
     """Combine both losses: (CE + alpha SupCon) / (1 + alpha) (VCEMO §3.4).
 
     logits: (batch, classes). features: (batch, d), L2-normalised. labels: (batch,). Of two passes over a batch
-    both are rows here: both predict, and both are anchors.
+    both are rows here: both predict, and both are anchors. kind ``sigmoid``: every class by itself, not smoothed.
     """
-    cross_entropy = nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if kind == "sigmoid":
+        truth = nn.functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, truth)
+    else:
+        cross_entropy = nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     if contrast.alpha == 0:
         return Losses(total=cross_entropy, cross_entropy=cross_entropy, contrast=torch.zeros_like(cross_entropy))
     pulled = supervised_contrast(features, labels, temperature=contrast.temperature, bank=bank)

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model.features import FeatureConfig
-from model.network import VcemoNetwork
 from training.dataset import label_of
 from training.feature_cache import Example
 from training.inference import predict_logits
 from training.prediction_rows import PredictionRow
+from training.systems import Network
 
 PREDICTIONS_FILE: Final = "predictions.jsonl"
 _DIGITS: Final = 5
@@ -22,7 +22,7 @@ _DIGITS: Final = 5
 
 
 def predictions(
-    network: VcemoNetwork, examples: Sequence[Example], *, features: FeatureConfig, view: str, fold: str, seed: int
+    network: Network, examples: Sequence[Example], *, features: FeatureConfig, view: str, fold: str, seed: int
 ) -> list[PredictionRow]:
     """Predict every clip as it is shown; utterances of one clip are averaged by their length."""
     logits = predict_logits(network, [example.features for example in examples], config=features)

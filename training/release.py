@@ -3,18 +3,22 @@
 import datetime
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from model.bundle import BundleFacts
+from model.network import VcemoNetwork
 from training.card import model_card
 from training.corpora.catalog import corpus_named
 from training.evaluation import Evaluation
 from training.export import write_bundle
+from training.outlook import reference_of_rows
 from training.protocols import Corpora, everyone
+from training.views import ALONE
 from training.workshop import Workshop
 
-_GOLDEN_LICENCE: Final = "a voice prompt of Asterisk, spoken by Allison Smith, CC BY-SA 3.0 (Digium, Inc.)."
+GOLDEN_LICENCE: Final = "a voice prompt of Asterisk, spoken by Allison Smith, CC BY-SA 3.0 (Digium, Inc.)."
 
 
 def release(
@@ -31,9 +35,14 @@ def release(
     elsewhere: the same recipe judged on other speakers, by name; the card speaks of them too.
     """
     network = workshop.network(corpora, everyone(corpora))
+    if not isinstance(network, VcemoNetwork):
+        raise ValueError(f"only VCEMO's network can be served, not system {workshop.experiment.system!r}")
     others = elsewhere or {}
     metrics = evaluation.to_json() | {name: other.to_json() for name, other in others.items()}
-    facts = _facts(workshop, evaluation, version=version, metrics=metrics)
+    facts = replace(
+        _facts(workshop, evaluation, version=version, metrics=metrics),
+        reference=_reference(workshop, corpora, evaluation),
+    )
     write_bundle(
         out,
         network=network,
@@ -42,7 +51,7 @@ def release(
             facts=facts,
             evaluation=evaluation,
             corpora=facts.corpora,
-            golden_licence=_GOLDEN_LICENCE,
+            golden_licence=GOLDEN_LICENCE,
             elsewhere=others,
         ),
         assets=workshop.assets,
@@ -70,11 +79,19 @@ def _facts(workshop: Workshop, evaluation: Evaluation, *, version: str, metrics:
         metrics=metrics,
         corpora=[{"name": corpus.name, "title": corpus.title, "licence": corpus.licence} for corpus in corpora],
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
     )
 
 
-def _git_commit() -> str:
+def _reference(workshop: Workshop, corpora: Corpora, evaluation: Evaluation) -> dict[str, Any]:
+    """Describe the clips that the recipe was judged on, as networks that had not heard them judged them."""
+    alone = [row for seed in evaluation.seeds for row in workshop.with_seed(seed).judged(corpora) if row.view == ALONE]
+    temperature = evaluation.calibration.temperature if evaluation.calibration else 1.0
+    return reference_of_rows(alone, corpora.clips, labels=workshop.experiment.emotions, temperature=temperature)
+
+
+def git_commit() -> str:
+    """Name the commit that is checked out."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command

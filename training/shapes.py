@@ -11,12 +11,13 @@ from torchinfo.layer_info import LayerInfo
 
 from model.network import VcemoNetwork
 from training.inference import as_tensors
+from training.systems import Network
 
 
 class _PredictingAndProjecting(nn.Module):
     """The network as training runs it; its ``forward`` alone would leave the projector out."""
 
-    def __init__(self, network: VcemoNetwork) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
@@ -25,13 +26,13 @@ class _PredictingAndProjecting(nn.Module):
         return self.network.predict(embedded), self.network.project(embedded)
 
 
-def module_shapes(network: VcemoNetwork, batch_inputs: Mapping[str, npt.NDArray[Any]], *, depth: int = 2) -> Table:
+def module_shapes(network: Network, batch_inputs: Mapping[str, npt.NDArray[Any]], *, depth: int = 2) -> Table:
     """Return a table of the modules that have parameters, down to ``depth``, in the order of their definition.
 
     Shapes of a module that only holds others are those of its first and its last one to run. A module that the
-    configuration leaves out of the computation has none. batch_inputs: see :func:`model.features.collate`.
+    configuration leaves out of the computation has none. batch_inputs: see :func:`training.collation.collate_inputs`.
     """
-    device = network.absent.device
+    device = next(network.parameters()).device
     found = torchinfo.summary(
         _PredictingAndProjecting(network), input_data=as_tensors(batch_inputs, device=device), depth=99, verbose=0
     )
@@ -46,7 +47,8 @@ def module_shapes(network: VcemoNetwork, batch_inputs: Mapping[str, npt.NDArray[
             continue
         first, last = _shapes(module, ran)
         table.add_row(name, type(module).__name__, first, last, f"{parameters:,}", f"{count_parameters(module):,}")
-    table.add_row("absent", "Parameter", "", _written(network.absent.shape), *[f"{network.absent.numel():,}"] * 2)
+    if isinstance(network, VcemoNetwork):
+        table.add_row("absent", "Parameter", "", _written(network.absent.shape), *[f"{network.absent.numel():,}"] * 2)
     return table
 
 

@@ -9,14 +9,20 @@ import torch
 
 from model.encoders import Standardise
 from model.features import Features
-from model.network import VcemoNetwork
 from model.ngrams import Ngrams
+from training.baselines.baseline import Baseline
+from training.systems import Network
 
 LEAST_TEXTS: Final = 3
 
 
-def fit_standardisation(network: VcemoNetwork, features: Sequence[Features]) -> None:
+def fit_standardisation(network: Network, features: Sequence[Features]) -> None:
     """Set the input statistics of ``network`` from the training part."""
+    if isinstance(network, Baseline):
+        for name, standardise in network.standardise.items():
+            assert isinstance(standardise, Standardise)
+            _fit(standardise, [getattr(one, name) for one in features])
+        return
     _fit(network.mel.standardise, [one.mel for one in features])
     if network.states is not None:
         columns = network.config.state_dimension - network.config.expert_dimension

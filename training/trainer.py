@@ -31,8 +31,11 @@ from training.metrics import negative_log_likelihood, unweighted_average_recall
 from training.momentum import KeyEncoder, KeyQueue
 from training.standardisation import fit_standardisation
 from training.stopping import stop_signals
+from training.systems import Network, network_of
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
+MOST_HALVINGS: Final = 2
+"""Of the rate, where the schedule is ``plateau``."""
 
 OnEpoch = Callable[[Row], None]
 """Called after each epoch with its figures."""
@@ -51,6 +54,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     best_recall: float = -1.0
     best_epoch: int = 0
+    halvings: int = 0
 
 
 class Training:
@@ -66,14 +70,21 @@ class Training:
         folder: Path | None = None,
         device: torch.device = torch.device("cpu"),
         ranks: Ranks = Ranks(),
+        start: VcemoNetwork | None = None,
     ) -> None:
-        """Prepare. folder: where checkpoint and curves are kept; None keeps nothing."""
+        """Prepare. folder: where checkpoint and curves are kept; None keeps nothing.
+
+        start: a trained network to go on from, with the input statistics that its layers have learnt to expect.
+        """
         self._set, self._dev = training_set, dev
         self._experiment, self._features = experiment, features
         self._folder, self._device, self._ranks = folder, device, ranks
         torch.manual_seed(experiment.seed)
-        network = VcemoNetwork(experiment.network_config)
-        fit_standardisation(network, [example.features for example in [*training_set.clips, *training_set.texts]])
+        network = network_of(experiment.system_config)
+        if start is None:
+            fit_standardisation(network, [example.features for example in [*training_set.clips, *training_set.texts]])
+        else:
+            network.load_state_dict(start.state_dict())
         self.network = network.to(device)
         contrast = experiment.contrast
         self._adversary: CorpusAdversary | None = None
@@ -87,6 +98,7 @@ class Training:
         self._keys: KeyEncoder | None = None
         self._queue: KeyQueue | None = None
         if contrast.alpha > 0 and contrast.queue_size:
+            assert isinstance(self.network, VcemoNetwork)
             self._keys = KeyEncoder(self.network, momentum=contrast.momentum).to(device)
             self._queue = KeyQueue(contrast.queue_size, self.network.config.projection).to(device)
         self._optimiser = _optimiser(self._learner, experiment)
@@ -96,7 +108,7 @@ class Training:
         self._best: dict[str, Tensor] = {}
         self.progress = Progress()
 
-    def run(self, *, resume: bool = False, on_epoch: OnEpoch = lambda _: None) -> VcemoNetwork:
+    def run(self, *, resume: bool = False, on_epoch: OnEpoch = lambda _: None) -> Network:
         """Train to the end; return the network, ready to predict.
 
         Raises:
@@ -149,11 +161,14 @@ class Training:
         losses = self.losses(batch)
         self._scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimiser)
+        if self._experiment.max_gradient_value is not None:
+            nn.utils.clip_grad_value_(self.network.parameters(), self._experiment.max_gradient_value)
         if self._experiment.max_gradient_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self._experiment.max_gradient_norm)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         if self._keys is not None:
+            assert isinstance(self.network, VcemoNetwork)
             self._keys.follow(self.network)
         self._steps += 1
         return [losses.total.item(), losses.cross_entropy.item(), losses.contrast.item()]
@@ -179,6 +194,7 @@ class Training:
             projected,
             labels.repeat(passes),
             contrast=experiment.contrast,
+            kind=experiment.loss,
             label_smoothing=experiment.label_smoothing,
             bank=bank,
         )
@@ -223,6 +239,9 @@ class Training:
             if recall > progress.best_recall:
                 progress.best_recall, progress.best_epoch = recall, progress.epoch
                 self._best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+            elif self._experiment.schedule == "plateau" and progress.halvings < MOST_HALVINGS:
+                progress.halvings += 1
+                self.network.load_state_dict(self._best)
         return row
 
     def _is_out_of_patience(self) -> bool:
@@ -235,8 +254,8 @@ class Training:
         warmup = round(self._total_steps * experiment.warmup_share)
         if self._steps < warmup:
             return experiment.learning_rate * (self._steps + 1) / warmup
-        if experiment.schedule == "constant":
-            return experiment.learning_rate
+        if experiment.schedule != "cosine":
+            return experiment.learning_rate * 0.5**self.progress.halvings
         done = (self._steps - warmup) / max(1, self._total_steps - warmup)
         return experiment.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 

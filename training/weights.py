@@ -4,10 +4,10 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save
 
-from model.network import NetworkConfig, VcemoNetwork
+from training.systems import Network, SystemConfig, network_of
 
 
-def save_network(network: VcemoNetwork, path: Path) -> None:
+def save_network(network: Network, path: Path) -> None:
     """Write the weights, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
@@ -16,8 +16,8 @@ def save_network(network: VcemoNetwork, path: Path) -> None:
     temporary.replace(path)
 
 
-def load_network(path: Path, *, config: NetworkConfig) -> VcemoNetwork:
-    """Read what :func:`save_network` wrote."""
-    network = VcemoNetwork(config)
+def load_network(path: Path, *, config: SystemConfig) -> Network:
+    """Read what :func:`save_network` wrote, of the system that ``config`` is of."""
+    network = network_of(config)
     network.load_state_dict(load_file(path))
     return network.eval()

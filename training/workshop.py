@@ -18,24 +18,27 @@ from model.bundle import sha256_of
 from model.errors import CorpusError
 from model.features import FeatureConfig, FeatureExtractor
 from model.lower_layers import LowerLayers
-from model.network import VcemoNetwork
 from model.sentence import load_sentence_encoder
 from model.speech import SpeechRecognizer
 from model.words import WordVectors
+from training.audio_encoder import AudioEncoder
 from training.dataset import TrainingSet
 from training.distributed import Ranks
 from training.evaluation import Evaluation, evaluate
 from training.experiment import Experiment
 from training.extraction import Extraction
+from training.frame_cache import FrameCache
 from training.gathering import gather
 from training.logbook import Row
 from training.lower_layers import exported_lower_layers
 from training.prediction_rows import PredictionRow, read_predictions
 from training.predictions import PREDICTIONS_FILE, predictions, write_predictions
 from training.protocols import EVERYONE, Corpora, Fold, everyone, folds, with_shuffled_labels
+from training.systems import Network
 from training.trainer import CHECKPOINT_FILE, Training
 from training.views import LeftOut, num_views, views
 from training.weights import load_network, save_network
+from training.word_times import WordAligner
 
 _KEYS_SHOWN: Final = 10
 NETWORK_FILE: Final = "network.safetensors"
@@ -58,8 +61,13 @@ class Workshop:
 
     @property
     def features(self) -> FeatureConfig:
-        """What the network sees."""
+        """What is computed of every recording, whatever system reads it."""
         return self.experiment.feature_config
+
+    @property
+    def inputs(self) -> FeatureConfig:
+        """What the network is given of it."""
+        return self.experiment.input_config
 
     @property
     def asset_checksums(self) -> dict[str, dict[str, str]]:
@@ -80,7 +88,7 @@ class Workshop:
         """
         extraction = self.extraction()
         with self.progress() as progress:
-            corpora = gather(self.experiment, extraction, progress)
+            corpora = gather(self.experiment, extraction, self.frames(), progress)
         for reason, some in groupby(sorted(extraction.skipped.items(), key=itemgetter(1)), key=itemgetter(1)):
             keys = [key for key, _ in some]
             more = f" and {len(keys) - _KEYS_SHOWN} more" if len(keys) > _KEYS_SHOWN else ""
@@ -108,7 +116,7 @@ class Workshop:
             raise CorpusError(f"no fold {name!r}; known: {', '.join([*known, EVERYONE])}", value=name)
         return known[name]
 
-    def network(self, corpora: Corpora, fold: Fold, *, resume: bool = True) -> VcemoNetwork:
+    def network(self, corpora: Corpora, fold: Fold, *, resume: bool = True) -> Network:
         """Train the network of a fold, go on from its checkpoint, or recall it.
 
         Raises:
@@ -117,14 +125,14 @@ class Workshop:
         folder = self.run_folder(corpora, fold)
         path = folder / NETWORK_FILE
         if path.is_file():
-            return load_network(path, config=self.experiment.network_config)
+            return load_network(path, config=self.experiment.system_config)
         if self.experiment.shuffle_labels:
             fold = with_shuffled_labels(fold, seed=self.experiment.seed)
         training = Training(
-            TrainingSet(fold.train, corpora.texts, experiment=self.experiment, features=self.features),
+            TrainingSet(fold.train, corpora.texts, experiment=self.experiment, features=self.inputs),
             dev=fold.dev,
             experiment=self.experiment,
-            features=self.features,
+            features=self.inputs,
             folder=folder,
             device=self.device,
             ranks=self.ranks,
@@ -174,7 +182,7 @@ class Workshop:
             write_predictions(path, rows)
         return rows
 
-    def _said_of(self, left_out: LeftOut, network: VcemoNetwork, fold: Fold) -> list[PredictionRow]:
+    def _said_of(self, left_out: LeftOut, network: Network, fold: Fold) -> list[PredictionRow]:
         rows: list[PredictionRow] = []
         with self.progress() as progress:
             task = progress.add_task(
@@ -182,7 +190,7 @@ class Workshop:
             )
             for view, shown in views(left_out):
                 rows += predictions(
-                    network, shown, features=self.features, view=view, fold=fold.name, seed=self.experiment.seed
+                    network, shown, features=self.inputs, view=view, fold=fold.name, seed=self.experiment.seed
                 )
                 progress.advance(task)
         return rows
@@ -209,6 +217,20 @@ class Workshop:
             data=self.data,
             cache=self.cache,
             threads=self.threads,
+        )
+
+    def frames(self) -> FrameCache:
+        """Return what computes what other systems hear."""
+        features = self.features
+        return FrameCache(
+            config=self.experiment.frames,
+            segment=features.segment,
+            cache=self.cache,
+            load_words=lambda: WordVectors.load(self.assets.path(features.words.asset), config=features.words),
+            load_aligner=lambda: WordAligner(
+                self.assets.path(features.speech.asset), config=features.speech, threads=self.threads
+            ),
+            load_encoder=lambda: AudioEncoder.load(self.experiment.frames),
         )
 
     def lower_layers(self) -> Path | None:

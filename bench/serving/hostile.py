@@ -45,6 +45,8 @@ def attacks() -> dict[str, Attack]:
         "gone at once": _gone_at_once,
         "many chunks": _many_chunks,
         "no HTTP": _no_http,
+        "half a head": _half_a_head,
+        "answers not read": _answers_not_read,
     }
 
 
@@ -150,6 +152,16 @@ async def _many_chunks(client: httpx.AsyncClient, draw: random.Random) -> int:
 
 async def _no_http(client: httpx.AsyncClient, draw: random.Random) -> int:
     return await _spoken(client, draw.randbytes(draw.randrange(1, 500)) + b"\r\n\r\n")
+
+
+async def _half_a_head(client: httpx.AsyncClient, draw: random.Random) -> int:
+    whole = _head(content_length=1000)
+    return await _spoken(client, whole[: draw.randrange(1, len(whole) - 4)], wait=False)
+
+
+async def _answers_not_read(client: httpx.AsyncClient, draw: random.Random) -> int:
+    path = draw.choice(["/openapi.json", "/docs", "/metrics", "/health/live"])
+    return await _spoken(client, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 20, wait=False)
 
 
 async def _spoken(client: httpx.AsyncClient, said: bytes, *, wait: bool = True) -> int:

@@ -17,7 +17,7 @@ from bench.serving.corpus import recordings
 from bench.serving.load import Load, Recorded, closed_loop, send_predict
 from bench.serving.server import Server, free_port, service_command, started
 from bench.workbench import Workbench
-from model.bundle import FACTS_FILE
+from model.bundle import FACTS_FILE, write_facts
 
 _TIMES: Final = 20
 _CALLERS: Final = 8
@@ -123,9 +123,8 @@ async def _unhurried(client: httpx.AsyncClient, recorded: Recorded) -> httpx.Res
 
 def _copied(bundle: Path, folder: Path, version: str) -> str:
     shutil.copytree(bundle, folder / version)
-    facts = folder / version / FACTS_FILE
-    document = json.loads(facts.read_text(encoding="utf-8"))
-    facts.write_text(json.dumps(document | {"version": version}), encoding="utf-8")
+    document = json.loads((folder / version / FACTS_FILE).read_text(encoding="utf-8"))
+    write_facts(folder / version, document | {"version": version})
     return version
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from reload_fixtures import (
     copied_bundle,
@@ -25,6 +26,7 @@ from service_fixtures import PATIENCE_SECONDS, ROOT, wait_until
 
 from bench.serving.load import Load, Recorded, closed_loop, send_predict
 from bench.serving.server import free_port
+from service.settings import Settings
 
 pytest_plugins = ("service_fixtures", "reload_fixtures")
 
@@ -111,6 +113,21 @@ def clip(speech: bytes) -> Recorded:
 def service(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     with running(shelf / "current", tmp_path_factory.mktemp("service")) as process:
         yield process
+
+
+def test_no_process_starts_a_thread_of_blas_for_each_processor_of_the_host(service: Process) -> None:
+    family = psutil.Process(service.popen.pid).children()
+    workers = [child for child in family if "spawn_main" in " ".join(child.cmdline())]
+    assert len(workers) == Settings().max_concurrent_decodes
+    for worker in workers:
+        assert worker.environ()["OPENBLAS_NUM_THREADS"] == "1"
+        assert worker.num_threads() <= 2  # its own, and the one that ends it with its parent
+
+
+def test_numpy_is_not_loaded_before_the_service_says_how_many_threads_it_wants() -> None:
+    program = "import sys, service.__main__ as main; main.Settings(); print('numpy' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
 
 
 def versions_in(load: Load) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from model.errors import CorpusError
-from training.corpora import casia, emodb, emotiontalk, esd, ewect, iemocap, m3ed, nemo, plain, ravdess, vcemo
+from training.corpora import casia, emodb, emotiontalk, esd, ewect, iemocap, m3ed, nemo, paired, plain, ravdess, vcemo
 from training.corpora.manifest import Clip, read_manifest
 from training.corpora.scan import Scan
 
@@ -24,6 +24,8 @@ class Corpus:
     """Reads the corpus as its authors publish it; None where there is only a manifest."""
     holds: Callable[[Clip], bool] = lambda _: True
     """Which clips of its manifests belong to it."""
+    assembled: Callable[[Path], list[Clip]] | None = None
+    """Makes it of other corpora below ``VCEMO_DATA``; it has no manifest of its own then."""
 
     def read(self, root: Path) -> list[Clip]:
         """Read every clip below ``root``.
@@ -31,6 +33,8 @@ class Corpus:
         Raises:
             CorpusError: a manifest is missing or malformed.
         """
+        if self.assembled is not None:
+            return self.assembled(root)
         return [clip for manifest in self.manifests for clip in self._read(root / manifest) if self.holds(clip)]
 
     def _read(self, manifest: Path) -> list[Clip]:
@@ -85,6 +89,13 @@ CORPORA: Final = {
             holds=lambda clip: not ewect.is_held_out(clip),
         ),
         Corpus(
+            name=paired.PAIRED,
+            title="synthetic pairs of CASIA or nEMO sound with an EWECT post of the same emotion",
+            manifests=(),
+            licence="research use: those of its three parts together",
+            assembled=lambda root: [pair.clip for pair in paired_corpus(root)],
+        ),
+        Corpus(
             name="ewect_tenth",
             title="SMP2020-EWECT (Mandarin microblogs, text), a tenth of usual_train",
             manifests=("ewect/usual_train.jsonl",),
@@ -99,6 +110,16 @@ CORPORA: Final = {
         ),
     )
 }
+
+
+def paired_corpus(root: Path) -> list[paired.Pair]:
+    """Pair the recordings and the posts below ``root`` (see :mod:`training.corpora.paired`).
+
+    Raises:
+        CorpusError: one of the corpora is missing or malformed.
+    """
+    sounds = [clip for name in paired.SOUNDS for clip in CORPORA[name].read(root)]
+    return paired.pairs(sounds, CORPORA[paired.TEXTS].read(root))
 
 
 def corpus_named(name: str) -> Corpus:

@@ -1,0 +1,1 @@
+"""VCEMO's tables, run on any corpus and printed beside what the paper printed."""
