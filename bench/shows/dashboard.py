@@ -172,7 +172,7 @@ def _look_at_a_live_call(browser: Browser, url: str, call: Path, seen: _Seen) ->
         seen.look(board, "live-empty", whole=False)
         page.locator("input[type=radio]").nth(1).check()
         page.locator("input[type=file]").set_input_files(call)
-        page.locator("button.primary").click()
+        page.locator(".card button.primary").click()
         page.locator(".alert").wait_for()
         seen.look(page, "talk-alert")
         board.locator(".alert").wait_for()
