@@ -140,7 +140,7 @@ def _look_at_recordings(
         page.locator(".block").first.wait_for()
         page.wait_for_function("document.querySelector('.round').disabled === false")
         customer = page.locator(".utterance.side-1")
-        customer.nth(0).locator(".correction button").nth(4).click()
+        customer.nth(0).locator(".correction button[aria-pressed=false]").first.click()
         page.locator(".corrected-note").wait_for()
         customer.nth(1).locator(".when").click()
         page.wait_for_timeout(900)
