@@ -90,9 +90,12 @@ function Controls({ player, answer, file, onFile }) {
 }
 
 // Space plays, arrows step, j and k walk from segment to segment: as in players, wherever nothing else wants the key.
-function useKeys({ player, segments, selected, select }) {
+function useKeys(now) {
+  const latest = useRef();
+  latest.current = now; // a second key may come before the first has been drawn
   useEffect(() => {
     const pressed = (event) => {
+      const { player, segments, selected, select } = latest.current;
       if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
       if (event.target.closest?.("button, a, input, select, textarea, summary, [role=toolbar], [role=group]")) {
         if (!["j", "k"].includes(event.key) || event.target.matches("input, select, textarea")) return;
@@ -112,5 +115,5 @@ function useKeys({ player, segments, selected, select }) {
     };
     addEventListener("keydown", pressed);
     return () => removeEventListener("keydown", pressed);
-  });
+  }, []);
 }

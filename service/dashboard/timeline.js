@@ -12,6 +12,7 @@ const ZOOMS = [1, 2, 4, 8, 16, 32];
 const WIDEST_PIXELS = 30_000; // browsers draw no wider
 const STEPS_S = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800];
 const LEAST_TICK_PIXELS = 60;
+const LEAST_LABEL_PIXELS = 40;
 const LANE_LEAST = 0.4; // height of a segment that is sure of nothing
 
 export function Timeline(props) {
@@ -61,7 +62,7 @@ function Axis({ whole, pixels }) {
   const step = STEPS_S.find((one) => ((one * 1000) / whole) * pixels >= LEAST_TICK_PIXELS) ?? STEPS_S.at(-1);
   const ticks = Array.from({ length: Math.floor(whole / 1000 / step) + 1 }, (_, number) => number * step * 1000);
   return html`<div class="axis" aria-hidden="true">
-    ${ticks.map((ms) => html`<span style=${{ left: `${(ms / whole) * 100}%` }}>${clock(ms, { tenths: step < 1 })}</span>`)}
+    ${ticks.filter((ms) => (1 - ms / whole) * pixels >= LEAST_LABEL_PIXELS).map((ms) => html`<span style=${{ left: `${(ms / whole) * 100}%` }}>${clock(ms, { tenths: step < 1 })}</span>`)}
   </div>`;
 }
 

@@ -49,7 +49,8 @@ export function Utterance({ segment, side, isCurrent, corrections, onPlay = null
       ${segment.judged === false && html`<span class="badge unjudged">${t("not_judged")}</span>`}
       ${segment.emotion && html`<${Badge} emotion=${segment.emotion} confidence=${segment.confidence} was=${Boolean(label && label !== segment.emotion)} />`}
       ${segment.judged !== false && !segment.emotion && html`<span class="badge unheard">${t("no_emotion")}</span>`}
-      ${label && html`<span class="arrow" aria-hidden="true">→</span> <${Badge} emotion=${label} /> <span class="corrected-note">✎ ${label === segment.emotion ? t("confirmed") : t("corrected")}</span>`}
+      ${label && label !== segment.emotion && html`<span class="arrow" aria-hidden="true">→</span> <${Badge} emotion=${label} />`}
+      ${label && html`<span class="corrected-note">✎ ${label === segment.emotion ? t("confirmed") : t("corrected")}</span>`}
     </span>
     <p class="said" lang="zh-CN">${segment.text ?? html`<span class="fine">${t("text_withheld")}</span>`}</p>
     ${corrections.isOffered && segment.judged !== false && html`<${Correction} segment=${segment} label=${label} times=${times} corrections=${corrections} />`}
