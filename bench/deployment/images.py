@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 
@@ -34,7 +34,8 @@ class Image:
     build_seconds: float
     layers: Sequence[int]
     """Bytes of each of our layers as they were before compression, the base's left out."""
-    config: Any
+    healthcheck: Sequence[str]
+    """Command of the image's own health check; empty without one."""
 
 
 def require_tools() -> None:
@@ -83,7 +84,12 @@ def build(target: str, *, folder: Path) -> Image:
     of_the_base = len(json.loads(run(["podman", "history", "--format", "json", BASE])))
     layers = [int(layer["size"]) for layer in history[:-of_the_base] if layer["size"]]
     return Image(
-        target=target, tag=tag, bytes=facts["Size"], build_seconds=seconds, layers=layers[::-1], config=facts["Config"]
+        target=target,
+        tag=tag,
+        bytes=facts["Size"],
+        build_seconds=seconds,
+        layers=layers[::-1],
+        healthcheck=(facts.get("Healthcheck") or {}).get("Test", [])[1:],
     )
 
 
