@@ -119,6 +119,10 @@ def _pip_volumes(folder: Path) -> list[str]:
     options = {match[1]: match[2] for match in found}
     configured = folder / "pip.conf"
     configured.write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in options.items()))
-    named = {Path(word.removeprefix("file://")) for value in options.values() for word in value.split()}
+    words = [word for value in options.values() for word in value.split()]
+    # The pages of an index on disk name files beside it.
+    named = {Path(word) for word in words} | {
+        Path(word.removeprefix("file://")).parent for word in words if ":" in word
+    }
     there = sorted(path for path in named if path.is_absolute() and path.exists())
     return [f"{configured}:/etc/pip.conf:ro", *(f"{path}:{path}:ro" for path in there)]
