@@ -29,7 +29,7 @@ from training.systems import SYSTEMS
 from training.trainer import Training
 from training.weights import load_network, save_network
 
-GLOVE = {"word_dimension": 300, "num_classes": 4}
+GLOVE: dict[str, Any] = {"word_dimension": 300, "num_classes": 4}
 SMALL: dict[str, dict[str, Any]] = {
     "xu2019": {"audio_projection": 32, "hidden": 16, "heads": 2},
     "umons": {"width": 16, "heads": 2, "blocks": 2, "steps": 12},

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 from drawn_features import FEATURES, drawn_features
 
@@ -8,10 +10,10 @@ from training.frames import PROSODY_DIMENSION
 SPANS = np.array([[0.0, 0.2], [0.2, 0.9], [0.9, 1.0]], dtype=np.float32)
 
 
-def heard(words: int = 3, **changes: object) -> HeardFeatures:
+def heard(words: int = 3, **changes: Any) -> HeardFeatures:
     drawn = drawn_features(np.random.default_rng(0), words=words)
     given = {name: getattr(drawn, name) for name in ("mel", "states", "words", "sentence", "ngrams")}
-    return HeardFeatures(**(given | changes))  # type: ignore[arg-type]
+    return HeardFeatures(**(given | changes))
 
 
 def test_vcemos_network_gets_what_the_service_gives_it() -> None:

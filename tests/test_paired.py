@@ -86,7 +86,7 @@ def test_a_post_that_was_posted_twice_counts_once_and_what_is_left_over_is_left_
 def test_of_a_speaker_who_says_much_every_emotion_is_thinned_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "CLIPS_PER_SPEAKER", 12)
     found = pairs(sounds(), posts())
-    counts = defaultdict(int)
+    counts: dict[tuple[str | None, str, str | None], int] = defaultdict(int)
     for pair in found:
         counts[pair.sound.speaker, pair.sound.corpus, pair.clip.emotion] += 1
     assert set(counts.values()) == {2}

@@ -89,7 +89,7 @@ def test_pairs_have_the_sound_of_one_and_the_words_of_the_other(folders: list[st
     assert len(frames) == 24
     again = workshop(folders, "cme").corpora()
     assert {path: path.stat().st_mtime_ns for path in (Path(folders[3]) / "frames").rglob("*.npz")} == frames
-    np.testing.assert_array_equal(again.clips[0].features.mel, corpora.clips[0].features.mel)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(again.clips[0].features.mel, corpora.clips[0].features.mel)
 
 
 def test_a_table_goes_to_files_and_a_second_time_trains_nothing(

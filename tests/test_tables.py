@@ -31,7 +31,7 @@ TINY = (
     "epochs=1",
     "batch_size=16",
 )
-TINY_NETWORK = {
+TINY_NETWORK: dict[str, dict[str, Any]] = {
     "vcemo": {
         "width": 8,
         "heads": 2,

@@ -162,7 +162,7 @@ class Experiment:
             if not self.frames.is_default:
                 raise ValueError("frames are what other systems hear; VCEMO's network reads the log mel")
             return
-        of_vcemo = {"contrast.alpha": self.contrast.alpha, "judged_alone": self.judged_alone}
+        of_vcemo: dict[str, object] = {"contrast.alpha": self.contrast.alpha, "judged_alone": self.judged_alone}
         of_vcemo |= {"adversary": self.adversary, "augmentation": self.augmentation, "conditions": self.conditions}
         of_vcemo |= {"known_speaker_probability": self.known_speaker_probability, "text_corpora": self.text_corpora}
         if turned_on := sorted(name for name, value in of_vcemo.items() if value):

@@ -96,9 +96,16 @@ def prosody_of(samples: Array) -> Array:
     The authors' 35 are openSMILE's; these are its three contours by librosa, and their functionals.
     """
     padded = np.pad(samples, (0, max(0, _PITCH_WINDOW_SAMPLES - len(samples))))
-    options = {"frame_length": _PITCH_WINDOW_SAMPLES, "hop_length": _HOP_SAMPLES}
-    pitch = librosa.yin(padded, fmin=_LOWEST_PITCH_HZ, fmax=_HIGHEST_PITCH_HZ, sr=SAMPLE_RATE_HZ, **options)
-    loudness = np.log(librosa.feature.rms(y=padded, **options)[0] + _FLOOR)
+    pitch = librosa.yin(
+        padded,
+        fmin=_LOWEST_PITCH_HZ,
+        fmax=_HIGHEST_PITCH_HZ,
+        sr=SAMPLE_RATE_HZ,
+        frame_length=_PITCH_WINDOW_SAMPLES,
+        hop_length=_HOP_SAMPLES,
+    )
+    power = librosa.feature.rms(y=padded, frame_length=_PITCH_WINDOW_SAMPLES, hop_length=_HOP_SAMPLES)[0]
+    loudness = np.log(power + _FLOOR)
     voicing = _periodicity(padded, pitch)
     voiced = voicing > 0.5
     octaves = np.log2(pitch / _LOWEST_PITCH_HZ)
@@ -125,7 +132,8 @@ def _periodicity(samples: Array, pitch: Floats) -> Floats:
         lag = round(SAMPLE_RATE_HZ / hertz)
         first, second = window[:-lag], window[lag:]
         scale = np.linalg.norm(first) * np.linalg.norm(second)
-        found[index] = max(0.0, float(first @ second) / scale) if scale > _FLOOR else 0.0
+        if scale > _FLOOR:
+            found[index] = max(0.0, float(first @ second) / float(scale))
     return found
 
 

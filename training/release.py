@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from model.bundle import BundleFacts
-from model.network import VcemoNetwork
 from training.card import model_card
 from training.corpora.catalog import corpus_named
 from training.evaluation import Evaluation
@@ -34,9 +33,7 @@ def release(
 
     elsewhere: the same recipe judged on other speakers, by name; the card speaks of them too.
     """
-    network = workshop.network(corpora, everyone(corpora))
-    if not isinstance(network, VcemoNetwork):
-        raise ValueError(f"only VCEMO's network can be served, not system {workshop.experiment.system!r}")
+    network = workshop.servable(corpora, everyone(corpora))
     others = elsewhere or {}
     metrics = evaluation.to_json() | {name: other.to_json() for name, other in others.items()}
     facts = replace(

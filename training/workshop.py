@@ -18,6 +18,7 @@ from model.bundle import sha256_of
 from model.errors import CorpusError
 from model.features import FeatureConfig, FeatureExtractor
 from model.lower_layers import LowerLayers
+from model.network import VcemoNetwork
 from model.sentence import load_sentence_encoder
 from model.speech import SpeechRecognizer
 from model.words import WordVectors
@@ -152,6 +153,17 @@ class Workshop:
             save_network(network, path)
             # Once the network stands, the state of its training is only weight on the disk.
             (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        return network
+
+    def servable(self, corpora: Corpora, fold: Fold) -> VcemoNetwork:
+        """Return the network of a fold that is to be served.
+
+        Raises:
+            ValueError: the experiment's is one that VCEMO is compared with.
+        """
+        network = self.network(corpora, fold)
+        if not isinstance(network, VcemoNetwork):
+            raise ValueError(f"only VCEMO's network can be served, not system {self.experiment.system!r}")
         return network
 
     def evaluation(self, corpora: Corpora, *, seeds: Sequence[int] | None = None, resume: bool = True) -> Evaluation:

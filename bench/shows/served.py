@@ -34,7 +34,7 @@ def measure(workbench: Workbench) -> Report:
         with tempfile.TemporaryDirectory() as folder:
             recognizer = write_bundle(
                 Path(folder) / "bundle",
-                network=workshop.network(corpora, fold),
+                network=workshop.servable(corpora, fold),
                 facts=replace(shipped.facts, features=workshop.features, network=experiment.network_config.to_json()),
                 lower_layers=workshop.lower_layers(),
                 card=f"The network of fold {fold.name}: not to be used.\n",
