@@ -40,7 +40,7 @@ def test_a_batch_is_written_once_however_often_it_is_judged(scorer: Scorer, tmp_
     assert row["text"] is None
     assert sum(dict(row["probabilities"]).values()) == pytest.approx(1, abs=1e-5)
     assert row["segments"][0]["id"] == f"0-{row['segments'][0]['start_ms']}"
-    assert {one["code"] for one in write_failed_list(out)} == {"corrupt_audio", "FileNotFoundError"}
+    assert {one["code"] for one in write_failed_list(out)} == {"unsupported_audio", "FileNotFoundError"}
     lines = (out / "failed.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["key"] for line in lines] == ["gone", "torn"]
     forget_failed(out)
