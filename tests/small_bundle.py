@@ -8,7 +8,7 @@ from typing import Any
 from drawn_bundle import drawn_bundle
 from drawn_features import small_network
 
-from model.bundle import FACTS_FILE, LOWER_LAYERS_FILE, sealed_files
+from model.bundle import FACTS_FILE, LOWER_LAYERS_FILE, sealed_files, write_facts
 from training.export import WEIGHTS_FILE
 from training.weights import save_network
 
@@ -32,4 +32,4 @@ def under_version(bundle: Path, folder: Path, version: str, **changes: Any) -> P
 
 def rewrite(folder: Path, **changes: Any) -> None:
     document = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-    (folder / FACTS_FILE).write_text(json.dumps(document | changes), encoding="utf-8")
+    write_facts(folder, document | changes)

@@ -49,7 +49,7 @@ def test_a_corrected_segment_is_kept_with_what_the_network_saw(
     assert np.abs(again - expected).max() < 0.01
     path = database.parent / "segment.flac"
     path.write_bytes(row.audio)
-    assert soundfile.info(path).duration == pytest.approx((segment["end_ms"] - segment["start_ms"]) / 1000, abs=0.001)
+    assert soundfile.info(path).duration == pytest.approx(row.seconds, abs=0.001)
 
 
 def test_who_corrects_again_replaces_the_label(corrected: Running, speech: bytes) -> None:

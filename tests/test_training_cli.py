@@ -241,7 +241,7 @@ def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_an_unknown_experiment_is_one_line_and_exit_code_one(capsys: pytest.CaptureFixture[str]) -> None:
     printed = complaint(["train", "huge"], capsys)
-    assert printed.startswith("error: no experiment 'huge'; known: default,")
+    assert printed.startswith("error: no experiment 'huge'; known: cme, default,")
 
 
 def test_missing_corpora_say_what_to_set(
