@@ -6,6 +6,7 @@ Ray Data hands recordings to workers on this machine, or on every machine of a R
 import argparse
 import csv
 import json
+import logging
 import os
 import sys
 from collections import Counter
@@ -121,14 +122,14 @@ def _score(
     import ray.data
 
     if address:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     else:
         ray.init(
             num_cpus=workers + 1,
             object_store_memory=_OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
         )
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
