@@ -52,7 +52,7 @@ function Heard({ call, state, level, channels }) {
   const { segments, partials, speakers, alerts, receivedMs, connection } = call;
   const list = useRef();
   useEffect(() => void (list.current && (list.current.scrollTop = list.current.scrollHeight)), [segments.length, partials]);
-  const open = Object.values(partials).filter((one) => !segments.some((segment) => idOf(segment) === one.segment_id));
+  const open = Object.values(partials);
   return html`<${Announcer} alerts=${alerts} />
     <section class="card" aria-label=${t("live")}>
       <p class="row"><span role="status">${t(connection === "waiting" ? "talk_waiting" : state === "ending" ? "talk_ending" : "talk_on")}</span>
@@ -146,7 +146,7 @@ function after(call, message) {
     case "segment": {
       const { segment, speaker } = message;
       const speakers = { ...call.speakers, [segment.channel]: { channel: segment.channel, segment, state: speaker } };
-      return { ...call, speakers, segments: [...call.segments, segment].sort((one, other) => one.start_ms - other.start_ms) };
+      return { ...call, speakers, partials: withoutEnded(call.partials, segment), segments: [...call.segments, segment].sort((one, other) => one.start_ms - other.start_ms) };
     }
     case "alert":
       return { ...call, alerts: [...call.alerts, message.alert] };
@@ -155,6 +155,11 @@ function after(call, message) {
     default:
       return call;
   }
+}
+
+// By time, not by name: a final segment may begin a little later than what was heard of it first.
+function withoutEnded(partials, segment) {
+  return Object.fromEntries(Object.entries(partials).filter(([, one]) => one.channel !== segment.channel || one.start_ms >= segment.end_ms));
 }
 
 const loudness = (piece) => Math.min(1, Math.sqrt(piece.reduce((sum, sample) => sum + (sample / 32768) ** 2, 0) / piece.length) * 4);

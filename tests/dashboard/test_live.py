@@ -28,6 +28,7 @@ def test_a_call_is_heard_seen_on_the_board_and_summed_up(open_page: OpenPage, tw
     expect(on_board).to_contain_text("live")
     page.get_by_role("heading", name="The whole call").wait_for()
     expect(page.locator(".utterance")).to_have_count(2)
+    expect(page.locator(".utterance.partial")).to_have_count(0)
     expect(page.locator(".utterance", has_text="Agent")).to_contain_text("not judged")
     expect(page.locator(".alert")).to_contain_text("customer-speaks")
     expect(on_board.locator(".alert")).to_contain_text("customer-speaks")
