@@ -217,7 +217,12 @@ def test_half_precision_trains_as_well(learnable: list[Example]) -> None:
 def test_a_plateau_goes_back_to_the_best_epoch_and_halves_the_rate_twice(learnable: list[Example]) -> None:
     rows: list[Row] = []
     training = prepared(
-        learnable, dev=drawn_clips(24, seed=1), epochs=12, protocol=Protocol(dev="own"), schedule="plateau"
+        learnable,
+        dev=drawn_clips(24, seed=1),
+        epochs=12,
+        protocol=Protocol(dev="own"),
+        schedule="plateau",
+        warmup_share=0.0,
     )
     rates = [EXPERIMENT.learning_rate]
     best, halvings = -1.0, 0
