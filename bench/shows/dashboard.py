@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from playwright.sync_api import Browser, Page
 
-from bench.browser import PHONE, axe_findings, chromium, overflow_pixels
+from bench.browser import PHONE, axe_findings, chromium, collect_complaints, overflow_pixels
 from bench.figures import Figure, Report
 from bench.serving.server import service_command, started
 from bench.workbench import Workbench
@@ -123,8 +123,7 @@ def _opened(browser: Browser, url: str, place: str, seen: _Seen, context: dict[s
     with browser.new_context(**context) as opened:
         page = opened.new_page()
         page.set_default_timeout(_PATIENCE_MS)
-        page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-        page.on("console", lambda message: message.type == "error" and seen.complaints.append(message.text))
+        collect_complaints(page, seen.complaints)
         page.goto(f"{url}/dashboard#/{place}")
         page.locator("h1").wait_for()
         yield page

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from service_fixtures import Running, samples_of, serving, wav
 
-from bench.browser import PHONE, axe_findings, chromium, find_chromium, overflow_pixels
+from bench.browser import PHONE, axe_findings, chromium, collect_complaints, find_chromium, overflow_pixels
 from model.recognizer import EmotionRecognizer
 
 PATIENCE_MS = 20_000
@@ -90,9 +90,7 @@ def opener(browser: Browser, url: str) -> Iterator[OpenPage]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        if not may_fail:
-            page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+        collect_complaints(page, complaints, of_console=not may_fail)
         page.goto(f"{url}/dashboard#/{place}")
         page.get_by_role("heading", level=1).wait_for()
         return page
