@@ -15,8 +15,6 @@ from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 OVERLAYS = ("cpu", "gpu", "kind")
-AWAITED = {"bundle_store"}
-"""Settings that the work beside this one brings."""
 
 
 def text(name: str) -> str:
@@ -121,8 +119,6 @@ def settings(place: str) -> Settings:
 
 
 def settings_of(variables: Mapping[str, str]) -> Settings:
-    """Settings of variables, of which those that other work brings are left out until they are there."""
+    """Settings of variables."""
     named = {name.removeprefix(PREFIX).lower(): value for name, value in variables.items() if name.startswith(PREFIX)}
-    return Settings.model_validate(
-        {name: value for name, value in named.items() if name in Settings.model_fields or name not in AWAITED}
-    )
+    return Settings.model_validate(named)

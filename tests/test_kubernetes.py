@@ -31,8 +31,6 @@ from service.routes import router
 from service.settings import PREFIX, Settings
 
 KUBERNETES_VERSION = "1.34"
-AWAITED_COMMANDS = {"retrain"}
-"""Commands that the work beside this one brings."""
 FOREIGN_KINDS = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
 
 
@@ -244,11 +242,8 @@ def _command_of_training(arguments: list[str]) -> list[str]:
     ids=lambda arguments: arguments[0],
 )
 def test_commands_of_jobs_exist_with_their_options(arguments: list[str]) -> None:
-    if arguments[0] not in training.__main__._COMMANDS:
-        assert arguments[0] in AWAITED_COMMANDS
-    else:
-        parsed = vars(training.__main__._parser().parse_args(arguments))
-        assert {word.removeprefix("--").partition("=")[0] for word in arguments[1:] if word[0] == "-"} <= set(parsed)
+    parsed = vars(training.__main__._parser().parse_args(arguments))
+    assert {word.removeprefix("--").partition("=")[0] for word in arguments[1:] if word[0] == "-"} <= set(parsed)
 
 
 @pytest.mark.parametrize("component", ["hpa", "bundles-s3", "database", "keys"])

@@ -31,7 +31,9 @@ def segment(
         "emotion": emotion,
         "confidence": None if probabilities is None else max(probabilities.values()),
         "probabilities": probabilities,
-        "sentiment": None if probabilities is None else sentiment_of({**probabilities}),
+        "sentiment": None
+        if probabilities is None
+        else sentiment_of({str(label): share for label, share in probabilities.items()}),
     }
     return Segment(**fields | changes)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from torch import nn
 
 from model.bundle import SENTENCE_ENCODER_FOLDER, BundleFacts
 from model.errors import BundleInvalid, CorpusError
@@ -177,7 +178,7 @@ def fine_tuned(
         protocol=Protocol(kind="corpus", corpus=next(iter(material.times))),
     )
     if path.is_file():
-        return load_network(path, config=experiment.network_config)
+        return _of_vcemo(load_network(path, config=experiment.network_config))
     train = list(material.train)
     if experiment.shuffle_labels:
         dealt = np.random.default_rng(experiment.seed).permutation(len(train))
@@ -193,9 +194,14 @@ def fine_tuned(
         device=workshop.device,
         start=network_of(bundle),
     )
-    network = training.run(resume=True, on_epoch=on_epoch)
+    network = _of_vcemo(training.run(resume=True, on_epoch=on_epoch))
     save_network(network, path)
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return network
+
+
+def _of_vcemo(network: nn.Module) -> VcemoNetwork:
+    assert isinstance(network, VcemoNetwork)  # a bundle's is never another system's
     return network
 
 

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from rich.progress import Progress
 
 from model.audio import decode_audio
-from model.segment import SegmentConfig, find_utterances
+from model.segment import find_utterances
+from model.spans import SegmentConfig
 from model.words import WordVectors
 from training.audio_encoder import AudioEncoder
 from training.collation import HeardFeatures

@@ -23,6 +23,7 @@ from bench.serving.server import Server, service_command, started
 from bench.workbench import Workbench
 from model.bundle import BundleFacts, read_facts
 from model.bundle_store import BundleStore
+from model.network import VcemoNetwork
 from training.corpora.manifest import Clip, write_manifest
 from training.dataset import TrainingSet
 from training.experiment import Experiment, load_experiment
@@ -247,6 +248,7 @@ def _first_bundle(workbench: Workbench, workshop: Workshop, manifest: Path, out:
         training = Training(training_set, experiment=experiment, features=workshop.features, folder=folder)
         network = training.run(resume=True)
         save_network(network, path)
+    assert isinstance(network, VcemoNetwork)
     shipped, _ = read_facts(workbench.bundle)
     facts: BundleFacts = replace(
         shipped,
