@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 PHONE: Final[dict[str, Any]] = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 """The narrowest that is common."""
@@ -54,6 +54,18 @@ def chromium(*, microphone: Path | None = None) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def collect_complaints(page: Page, into: list[str], *, of_console: bool = True) -> None:
+    """Append what the browser complains of: scripts that fail, and, of_console, all that it logs as an error."""
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            into.append(message.text)
+
+    page.on("pageerror", lambda error: into.append(str(error)))
+    if of_console:
+        page.on("console", hear)
 
 
 def axe_findings(page: Page) -> list[str]:

@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,7 +46,7 @@ class LiveCalls:
         self._settings = settings
         self._editions = editions
         self._rules = rules
-        self._hooks = CallHooks(on_change=self._note_change, on_alert=hooks.on_alert, on_label=hooks.on_label)
+        self._hooks = replace(hooks, on_change=self._note_change)
         self._calls: dict[str, LiveCall] = {}
         self._expiring: dict[str, asyncio.Task[None]] = {}
         self._store: CallStore | None = None

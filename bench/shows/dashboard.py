@@ -4,15 +4,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import soundfile
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, Page
 
-from bench.browser import PHONE, axe_findings, chromium, overflow_pixels
+from bench.browser import PHONE, axe_findings, chromium, collect_complaints, overflow_pixels
 from bench.figures import Figure, Report
 from bench.serving.server import service_command, started
 from bench.workbench import Workbench
@@ -119,18 +118,12 @@ def measure(workbench: Workbench) -> Report:
     )
 
 
-def _note_error(complaints: list[str], message: ConsoleMessage) -> None:
-    if message.type == "error":
-        complaints.append(message.text)
-
-
 @contextmanager
 def _opened(browser: Browser, url: str, place: str, seen: _Seen, context: dict[str, Any]) -> Iterator[Page]:
     with browser.new_context(**context) as opened:
         page = opened.new_page()
         page.set_default_timeout(_PATIENCE_MS)
-        page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-        page.on("console", partial(_note_error, seen.complaints))
+        collect_complaints(page, seen.complaints)
         page.goto(f"{url}/dashboard#/{place}")
         page.locator("h1").wait_for()
         yield page

@@ -6,16 +6,15 @@ start their own.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from service_fixtures import Running, samples_of, serving, wav
 
-from bench.browser import PHONE, axe_findings, chromium, find_chromium, overflow_pixels
+from bench.browser import PHONE, axe_findings, chromium, collect_complaints, find_chromium, overflow_pixels
 from model.recognizer import EmotionRecognizer
 
 PATIENCE_MS = 20_000
@@ -30,11 +29,6 @@ severity = "critical"
 OpenPage = Callable[..., Page]
 
 expect.set_options(timeout=PATIENCE_MS)
-
-
-def _note_error(complaints: list[str], message: ConsoleMessage) -> None:
-    if message.type == "error":
-        complaints.append(message.text)
 
 
 @pytest.fixture(scope="package")
@@ -96,9 +90,7 @@ def opener(browser: Browser, url: str) -> Iterator[OpenPage]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        if not may_fail:
-            page.on("console", partial(_note_error, complaints))
+        collect_complaints(page, complaints, of_console=not may_fail)
         page.goto(f"{url}/dashboard#/{place}")
         page.get_by_role("heading", level=1).wait_for()
         return page
