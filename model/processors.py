@@ -39,12 +39,15 @@ def one_blas_thread() -> None:
     threadpool_limits(1, user_api="blas")
 
 
-def stay_behind() -> None:
-    """Let the calling thread, and those that it starts, yield the processors to whoever has little to do.
+def let_answering_go_first() -> None:
+    """Let every thread there is, but the main and the calling one, yield the processors to whoever has little to do.
 
     Threads that compute are never idle under load: one that only answers "come back later" would wait for its turn
-    among them. Linux alone weighs threads one by one; elsewhere nothing changes.
+    among them. Threads that they start do as they do. Linux alone weighs threads one by one; elsewhere nothing changes.
     """
-    if sys.platform == "linux":
-        with suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
+    if sys.platform != "linux":
+        return
+    spared = {os.getpid(), threading.get_native_id()}
+    for thread in {int(name) for name in os.listdir("/proc/self/task")} - spared:
+        with suppress(PermissionError, ProcessLookupError):  # PermissionError: it is behind already, and further
+            os.setpriority(os.PRIO_PROCESS, thread, _BEHIND)

@@ -2,13 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
+from typing import Final
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from model.errors import VcemoError
 from model.recognizer import EmotionRecognizer
@@ -27,6 +31,10 @@ from service.settings import Settings
 from service.stream import keyed_router as keyed_stream_router
 from service.stream import router as stream_router
 from service.traces import telemetry
+
+_OPEN: Final = (router, stream_router)
+_KEYED: Final = (keyed_router, job_router, feedback_router, keyed_stream_router)
+"""Those where a key is asked for, if any is."""
 
 
 def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) -> FastAPI:
@@ -54,17 +62,17 @@ def create_app(settings: Settings, recognizer: EmotionRecognizer | None = None) 
     app.state.service = service
     _add_middleware(app, service)
     answer_with_problems(app)
-    app.include_router(router)
-    app.include_router(stream_router)
+    for unkeyed in _OPEN:
+        app.include_router(unkeyed)
     app.state.access = None
     if settings.api_keys_file:
         access = Access(Keyring(Path(settings.api_keys_file)))
         guard = Depends(access.guard, scope="function")
         app.state.access = access
-        for keyed in (keyed_router, job_router, feedback_router, keyed_stream_router):
+        for keyed in _KEYED:
             app.include_router(keyed, dependencies=[guard], responses=ACCESS_ERRORS)
     else:
-        for keyed in (keyed_router, job_router, feedback_router, keyed_stream_router):
+        for keyed in _KEYED:
             app.include_router(keyed)
     add_pages(app)
     return app
@@ -93,4 +101,14 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
 
 async def _answer_problem(request: Request, error: Exception) -> ProblemResponse:
     # Starlette would send a handler that is not async to a thread.
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Starlette names those of the first route of this path alone.
+        if methods := _methods_at(request.scope):
+            error.headers = {"Allow": ", ".join(sorted(methods))}
     return answer_problem(request, error)
+
+
+def _methods_at(scope: Scope) -> set[str]:
+    found = [route for router in (*_OPEN, *_KEYED) for route in router.routes if isinstance(route, Route)]
+    matching = [route for route in found if route.matches(scope)[0] is not Match.NONE]
+    return {method for route in matching for method in route.methods or ()}

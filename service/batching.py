@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from model.errors import AudioError, NotReady, Overloaded, ServingError, StageFailed, VcemoError
-from model.processors import stay_behind
 from service.budget import Budget
 from service.waiting_line import Done, Entry, WaitingLine
 
@@ -176,7 +175,6 @@ class Batcher(Generic[Item, Result]):
         self._line.refuse(lambda _: _closing())
 
     def _work(self) -> None:
-        stay_behind()
         # One call a batch: locals of this loop would keep a finished batch, with its audio, until the next.
         while self._work_once():
             pass

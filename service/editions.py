@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from model.bundle import BundleFacts
 from model.heap import return_free_memory
+from model.processors import let_answering_go_first
 from model.recognizer import EmotionRecognizer, Recognition
 from service.batching import Batcher
 from service.budget import Budget
@@ -119,6 +120,7 @@ class Editions:
         edition = Edition(
             recognizer, decoder=decoder, settings=self._settings, threads=self._threads, metrics=self._metrics
         )
+        let_answering_go_first()  # now, for loading is not to be slow
         before, self.current = self.current, edition
         if before is not None:
             self._retiring[before] = asyncio.create_task(self._retire(before))

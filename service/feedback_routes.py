@@ -9,7 +9,7 @@ from model.errors import Cancelled, FeedbackNotKept, LabelUnknown, NotReady, Seg
 from model.feedback import MAX_NOTE_CHARACTERS
 from service.documents import read_document
 from service.lifecycle import Service
-from service.problems import documented
+from service.problems import documented, documented_invalid
 
 router = APIRouter(prefix="/v1/feedback")
 """Open to callers with a key, where one is asked for."""
@@ -90,7 +90,10 @@ async def correct(request: Request) -> FeedbackAnswer:
     return _answer(kept)
 
 
-@router.get("", responses=documented(FeedbackNotKept("the database cannot be used at the moment")))
+@router.get(
+    "",
+    responses=documented(FeedbackNotKept("the database cannot be used at the moment")) | documented_invalid(),
+)
 async def given(
     request: Request,
     request_id: Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")],

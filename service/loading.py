@@ -9,7 +9,7 @@ from model.assets import AssetStore
 from model.bundle import read_facts
 from model.errors import AssetError, BundleError, BundleInvalid, BundleOutside, BundleRefused, NoRoom
 from model.heap import keep_few_arenas, return_free_memory
-from model.processors import one_blas_thread, stay_behind
+from model.processors import one_blas_thread
 from model.recognizer import EmotionRecognizer
 from model.room import room_to_write
 from service.settings import Settings
@@ -38,7 +38,6 @@ def _load_recognizer(
 ) -> EmotionRecognizer:
     started = time.monotonic()
     one_blas_thread()
-    stay_behind()  # before the engines start their pools, which do as this thread does
     keep_few_arenas()
     logger.info("loading the bundle and its pre-trained parts", extra={"facts": {"bundle": str(directory)}})
     recognizer = EmotionRecognizer.load(

@@ -193,6 +193,13 @@ def documented(*errors: VcemoError) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
+def documented_invalid() -> dict[int | str, dict[str, Any]]:
+    """Describe, for OpenAPI, what a parameter is answered that is missing or not of its type."""
+    problem = problem_of(RequestValidationError([]), request_id="3f1c9a52e0b84d0c8a7be1f2c9d04a11")
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema(), "example": problem.model_dump()}}
+    return {problem.status: {"description": problem.title, "content": content}}
+
+
 def _problem(status: int, title: str, code: str, detail: str, request_id: str) -> Problem:
     return Problem(
         type=f"urn:vcemo:problem:{code}",

@@ -1,12 +1,13 @@
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_info
 
-from model.processors import one_blas_thread, stay_behind, usable_processors
+from model.processors import let_answering_go_first, one_blas_thread, usable_processors
 
 
 @pytest.fixture
@@ -45,16 +46,25 @@ def test_numpy_multiplies_on_the_calling_thread() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux weighs threads one by one")
-def test_a_thread_that_stays_behind_takes_along_those_it_starts_and_nobody_else() -> None:
+def test_threads_that_compute_and_those_they_start_stay_behind_who_answers() -> None:
+    is_told, ended = threading.Event(), threading.Event()
     found: list[int] = []
 
-    def behind() -> None:
-        stay_behind()
-        started = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, 0)))
-        started.start()
-        started.join()
+    def started() -> None:
+        found.append(os.getpriority(os.PRIO_PROCESS, 0))
 
-    thread = threading.Thread(target=behind)
-    thread.start()
-    thread.join()
-    assert found[0] > os.getpriority(os.PRIO_PROCESS, 0)
+    def compute() -> None:
+        is_told.wait()
+        threading.Thread(target=started).start()
+        ended.wait()
+
+    computing = threading.Thread(target=compute)
+    computing.start()
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    let_answering_go_first()
+    is_told.set()
+    while not found:
+        time.sleep(0.001)
+    ended.set()
+    computing.join()
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before < found[0]
