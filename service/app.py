@@ -102,13 +102,13 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
 async def _answer_problem(request: Request, error: Exception) -> ProblemResponse:
     # Starlette would send a handler that is not async to a thread.
     if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        # Starlette names those of the first route of this path alone.
-        if methods := _methods_at(request.scope):
-            error.headers = {"Allow": ", ".join(sorted(methods))}
+        _name_every_method(error, request.scope)
     return answer_problem(request, error)
 
 
-def _methods_at(scope: Scope) -> set[str]:
+def _name_every_method(error: HTTPException, scope: Scope) -> None:
+    """Starlette names those of the first route of the path alone."""
     found = [route for router in (*_OPEN, *_KEYED) for route in router.routes if isinstance(route, Route)]
     matching = [route for route in found if route.matches(scope)[0] is not Match.NONE]
-    return {method for route in matching for method in route.methods or ()}
+    if matching:
+        error.headers = {"Allow": ", ".join(sorted({method for route in matching for method in route.methods or ()}))}
