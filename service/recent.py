@@ -1,10 +1,11 @@
 """What the network saw of the utterances judged last, in bounded memory: what a correction may still refer to."""
 
+import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -101,9 +102,17 @@ def _segments_of(
 
 def _in_half(features: Features) -> Features:
     """Copy what is kept: a view would hold on to the batch that it was cut from."""
-    halved = {name: rows.astype(np.float16) for name in _HALVED if (rows := getattr(features, name)) is not None}
+    halved: dict[str, Any] = {name: _apart(rows) for name in _HALVED if (rows := getattr(features, name)) is not None}
     sentence = None if features.sentence is None else features.sentence.copy()
     return replace(features, **halved, sentence=sentence, speaker=None)
+
+
+def _apart(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    """Copy in half precision, outside of the heap: there it would lie between what stages free, and keep it from us."""
+    kept: npt.NDArray[np.float16] = np.frombuffer(mmap.mmap(-1, max(1, 2 * rows.size)), np.float16, rows.size)
+    kept = kept.reshape(rows.shape)
+    kept[...] = rows
+    return kept
 
 
 def _in_16_bits(one: JudgedUtterance) -> npt.NDArray[np.int16]:
