@@ -15,7 +15,6 @@ import hashlib
 import json
 import re
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,6 +30,7 @@ from model.errors import (
     VersionMissing,
     VersionTaken,
 )
+from model.whole_file import whole_file
 
 PointerName = Literal["current", "candidate"]
 
@@ -273,13 +273,8 @@ class BundleStore:
         if not self._is_local:
             self._files.pipe_file(path, content)
             return
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        part = Path(f"{path}.{uuid.uuid4().hex}.part")
-        try:
+        with whole_file(Path(path)) as part:
             part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def _checked(version: str) -> str:

@@ -29,7 +29,7 @@ as usual). Services that are started with --bundle-store follow its current vers
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 1 where it could not be done."""
     options = _parser().parse_args(arguments)
-    out = Console()
+    out = Console(highlight=False, markup=False, soft_wrap=True)
     commands = {
         "push": _push,
         "pull": _pull,
@@ -42,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         commands[options.command](BundleStore(options.store), options, out)
     except VcemoError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"error: {error}", style="red")
         return 1
     return 0
 
 
 def _push(store: BundleStore, options: argparse.Namespace, out: Console) -> None:
     stored, is_new = store.push(options.bundle)
-    _say(out, f"{stored.facts.version} {'was pushed to' if is_new else 'is already in'} {store.url}")
+    out.print(f"{stored.facts.version} {'was pushed to' if is_new else 'is already in'} {store.url}")
     if options.promote:
         _tell(store, store.promote(stored.facts.version), out)
 
@@ -62,7 +62,7 @@ def _pull(store: BundleStore, options: argparse.Namespace, out: Console) -> None
             raise VersionMissing(f"{store.url} has no current version: name one", value=store.url)
         version = pointer.version
     folder = store.pull(version, options.out)
-    _say(out, f"{version} of {store.url} is in {folder}")
+    out.print(f"{version} of {store.url} is in {folder}")
 
 
 def _list(store: BundleStore, _: argparse.Namespace, out: Console) -> None:
@@ -86,21 +86,17 @@ def _rollback(store: BundleStore, _: argparse.Namespace, out: Console) -> None:
 
 def _candidate(store: BundleStore, options: argparse.Namespace, out: Console) -> None:
     store.nominate(options.version)
-    _say(out, f"{options.version} is the candidate in {store.url}")
+    out.print(f"{options.version} is the candidate in {store.url}")
 
 
 def _withdraw(store: BundleStore, _: argparse.Namespace, out: Console) -> None:
     store.withdraw()
-    _say(out, f"{store.url} has no candidate")
+    out.print(f"{store.url} has no candidate")
 
 
 def _tell(store: BundleStore, pointer: Pointer, out: Console) -> None:
     before = f"; before: {pointer.before[-1][0]}" if pointer.before else ""
-    _say(out, f"{pointer.version} is current in {store.url}{before}")
-
-
-def _say(out: Console, message: str) -> None:
-    out.print(message, highlight=False, markup=False, soft_wrap=True)
+    out.print(f"{pointer.version} is current in {store.url}{before}")
 
 
 def _parser() -> argparse.ArgumentParser:

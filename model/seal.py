@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from model.errors import BundleChecksumMismatch, BundleInvalid
 from model.room import room_to_write
+from model.whole_file import whole_file
 
 SEAL: Final = "seal"
 """The last field: the sha256 of the bytes before it."""
@@ -24,13 +25,8 @@ def write_sealed(path: Path, document: Mapping[str, Any]) -> None:
     """
     fields = {name: value for name, value in document.items() if name != SEAL}
     content = json.dumps(fields, indent=1, ensure_ascii=False).removesuffix("\n}").encode()
-    draft = path.with_suffix(".draft")
-    try:
-        with room_to_write(str(path)):
-            draft.write_bytes(content + f',\n "{SEAL}": "{hashlib.sha256(content).hexdigest()}"\n}}\n'.encode())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path) as part, room_to_write(str(path)):
+        part.write_bytes(content + f',\n "{SEAL}": "{hashlib.sha256(content).hexdigest()}"\n}}\n'.encode())
 
 
 def check_seal(content: bytes, *, name: str) -> None:

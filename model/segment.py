@@ -52,12 +52,17 @@ class Utterance:
     @property
     def id(self) -> str:
         """Its name within the recording: channel and start, as in 0-1230."""
-        return f"{self.channel}-{self.start_ms}"
+        return utterance_id(self.channel, self.start_ms)
 
     @property
     def seconds(self) -> float:
         """Length of the samples in seconds."""
         return len(self.samples) / SAMPLE_RATE_HZ
+
+
+def utterance_id(channel: int, start_ms: int) -> str:
+    """Name an utterance within its recording: channel and start, as in 0-1230."""
+    return f"{channel}-{start_ms}"
 
 
 def find_utterances(

@@ -12,7 +12,7 @@ from service.app import answer_with_problems
 from service.documents import read_document
 from service.exchange import QUIET_ROUTES, ExchangeMiddleware
 from service.headers import HeadersMiddleware
-from service.lifecycle import Service, State
+from service.lifecycle import Service, State, service_of
 from service.traces import telemetry
 
 _MAX_BODY_BYTES: Final = 4096
@@ -79,7 +79,7 @@ async def reload(request: Request) -> ReloadAnswer:
     """Load a bundle, verify it as at start, and serve it to new requests; what fails leaves everything as it was."""
     # After the key was seen.
     order = await read_document(request, ReloadOrder, max_bytes=_MAX_BODY_BYTES)
-    service: Service = request.app.state.service
+    service = service_of(request)
     done = await service.reload(order.bundle)
     return ReloadAnswer(
         changed=done.has_changed,
@@ -93,7 +93,7 @@ async def reload(request: Request) -> ReloadAnswer:
 @_router.get("/status")
 async def status(request: Request) -> StatusAnswer:
     """What is served now."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     current = service.editions.current
     return StatusAnswer(
         state=service.state,

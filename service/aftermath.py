@@ -9,6 +9,7 @@ from model.errors import BundleRefused
 from model.recognizer import JudgedUtterance
 from service.editions import Edition, Editions
 from service.feedback import Feedback
+from service.logs import stack_of
 from service.metrics import Metrics
 from service.settings import Settings
 from service.shadow import Shadow
@@ -27,13 +28,19 @@ class Aftermath:
         self._shadow: Shadow | None = None
 
     async def see(self, request_id: str, judged: Sequence[JudgedUtterance], *, edition: Edition) -> None:
-        """Take in utterances. request_id: or the name of the job or live call that they are segments of."""
-        edition.drift.observe(judged)
-        if edition is self._editions.current:
-            self._metrics.drifted(edition.drift.divergences())
-        if self._shadow is not None:
-            self._shadow.offer(request_id, judged)
-        await self.feedback.remember(request_id, judged, facts=edition.facts)
+        """Take in utterances; whatever goes wrong here, they are answered.
+
+        request_id: or the name of the job or live call that they are segments of.
+        """
+        try:
+            edition.drift.observe(judged)
+            if edition is self._editions.current:
+                self._metrics.drifted(edition.drift.divergences())
+            if self._shadow is not None:
+                self._shadow.offer(request_id, judged)
+            await self.feedback.remember(request_id, judged, facts=edition.facts)
+        except Exception as error:  # noqa: BLE001 - of nobody's answer
+            logger.error("unexpected error", extra={"facts": {"request_id": request_id, "stack": stack_of(error)}})
 
     async def have_candidate(self, candidate: Bundle | None) -> None:
         """Compare another bundle from now on, or none.

@@ -1,7 +1,5 @@
 """Rules over the utterances of a call, and the alerts that they raise; from a TOML file."""
 
-import re
-import tomllib
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from model.errors import AlertRulesInvalid
 from service.schemas import Alert, Emotion, Segment
+from service.toml_file import read_toml
 
-_MAX_FILE_BYTES: Final = 1 << 20
 _STRICT: Final = ConfigDict(extra="forbid", strict=True)
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
@@ -141,15 +139,7 @@ def read_alert_file(path: Path) -> AlertFile:
     Raises:
         AlertRulesInvalid: it cannot be read, or is no such file. The message quotes no secret.
     """
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise AlertRulesInvalid(f"{path}: no file of alert rules is that large", limit=_MAX_FILE_BYTES)
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AlertRulesInvalid(f"{path}: the file of alert rules cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        place = re.search(r"at line \d+, column \d+|at end of document", str(error))
-        raise AlertRulesInvalid(f"{path}: not TOML {place[0] if place else 'in UTF-8'}") from error
+    tables = read_toml(path, of="alert rules", error=AlertRulesInvalid)
     if unknown := sorted(set(tables) - {"rule", "webhook"}):
         raise AlertRulesInvalid(f"{path}: holds {unknown[0]!r}; it takes [[rule]] and [[webhook]] tables")
     rules = tuple(_read(AlertRule, table, f"{path}: rule {place}") for place, table in _tables(tables, "rule", path))

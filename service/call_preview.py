@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from model.listener import Listener, Speaking
-from model.segment import Utterance, milliseconds
+from model.segment import Utterance, milliseconds, utterance_id
 from model.spans import Span
 from service.budget import Budget
 from service.pipeline import HeardUtterance
@@ -73,7 +73,7 @@ class CallPreview:
             if shown.is_new:
                 shown.is_new = False
                 yield PartialMessage(
-                    segment_id=f"{channel}-{shown.start_ms}",
+                    segment_id=utterance_id(channel, shown.start_ms),
                     channel=channel,
                     role=self._roles[channel],
                     start_ms=shown.start_ms,

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.errors import Cancelled, FeedbackNotKept, LabelUnknown, NotReady, SegmentUnknown, UploadTooLarge
 from model.feedback import MAX_NOTE_CHARACTERS
 from service.documents import read_document
-from service.lifecycle import Service
+from service.lifecycle import service_of
 from service.problems import documented, documented_invalid
 
 router = APIRouter(prefix="/v1/feedback")
@@ -77,7 +77,7 @@ async def correct(request: Request) -> FeedbackAnswer:
 
     A segment is known to the process that judged it, until newer ones have taken its place.
     """
-    service: Service = request.app.state.service
+    service = service_of(request)
     order = await read_document(request, FeedbackOrder, max_bytes=_MAX_BODY_BYTES)
     kept = await service.aftermath.feedback.correct(
         order.request_id,
@@ -94,12 +94,9 @@ async def correct(request: Request) -> FeedbackAnswer:
     "",
     responses=documented(FeedbackNotKept("the database cannot be used at the moment")) | documented_invalid(),
 )
-async def given(
-    request: Request,
-    request_id: Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")],
-) -> FeedbackList:
+async def given(request: Request, request_id: Name) -> FeedbackList:
     """What was corrected of one request."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     return FeedbackList(feedback=[_answer(one) for one in await service.aftermath.feedback.given(request_id)])
 
 

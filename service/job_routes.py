@@ -23,9 +23,10 @@ from model.errors import (
 from service.budget import Budget
 from service.exchange import exchange_of
 from service.job import Job, JobLinks, JobList
+from service.lifecycle import service_of
 from service.options import options_of
 from service.problems import Problem, documented
-from service.routes import UPLOAD_REQUEST, service_of
+from service.routes import UPLOAD_REQUEST
 from service.schemas import PredictAnswer
 from service.uploads import receive_upload
 

@@ -6,7 +6,6 @@ import logging
 import re
 import secrets
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from model.errors import KeysInvalid, Unauthorized
+from service.toml_file import read_toml
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ _PREFIX: Final = "vcemo_"
 """By which scanners for leaked secrets know one of ours."""
 _KEY_BYTES: Final = 32
 _CHECK_SECONDS: Final = 1.0
-_MAX_FILE_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=ConfigDict(extra="forbid", strict=True))
@@ -98,15 +97,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
     Raises:
         KeysInvalid: it cannot be read, is no such file, or holds no key. The message quotes nothing of it.
     """
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise KeysInvalid(f"{path}: no file of API keys is that large", limit=_MAX_FILE_BYTES)
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise KeysInvalid(f"{path}: the file of API keys cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        place = re.search(r"at line \d+, column \d+|at end of document", str(error))
-        raise KeysInvalid(f"{path}: not TOML {place[0] if place else 'in UTF-8'}") from error
+    tables = read_toml(path, of="API keys", error=KeysInvalid)
     keys = tuple(
         _key_of(name, table, where=f"{path}: table {number}")
         for number, (name, table) in enumerate(tables.items(), start=1)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from starlette.requests import HTTPConnection
+
 from model.errors import BundleError, NotReady, Overloaded, ReloadUnderWay, VcemoError
 from model.processors import usable_processors
 from model.recognizer import EmotionRecognizer
@@ -281,6 +283,12 @@ class Service:
             has_changed=found is not None,
             seconds=time.monotonic() - began,
         )
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """Return the service that a request or a WebSocket was sent to."""
+    service: Service = connection.app.state.service
+    return service
 
 
 def _log_foreign(task: "asyncio.Task[Reloaded]") -> None:

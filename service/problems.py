@@ -177,11 +177,14 @@ class ProblemResponse(JSONResponse):
         self.problem = problem
 
 
+_EXAMPLE_ID: Final = "3f1c9a52e0b84d0c8a7be1f2c9d04a11"
+
+
 def documented(*errors: VcemoError) -> dict[int | str, dict[str, Any]]:
     """Describe errors for OpenAPI, one entry a status with an example of each code."""
     responses: dict[int | str, dict[str, Any]] = {}
     for error in errors:
-        problem = problem_of(error, request_id="3f1c9a52e0b84d0c8a7be1f2c9d04a11")
+        problem = problem_of(error, request_id=_EXAMPLE_ID)
         entry = responses.setdefault(
             problem.status,
             {
@@ -195,7 +198,7 @@ def documented(*errors: VcemoError) -> dict[int | str, dict[str, Any]]:
 
 def documented_invalid() -> dict[int | str, dict[str, Any]]:
     """Describe, for OpenAPI, what a parameter is answered that is missing or not of its type."""
-    problem = problem_of(RequestValidationError([]), request_id="3f1c9a52e0b84d0c8a7be1f2c9d04a11")
+    problem = problem_of(RequestValidationError([]), request_id=_EXAMPLE_ID)
     content = {MEDIA_TYPE: {"schema": Problem.model_json_schema(), "example": problem.model_dump()}}
     return {problem.status: {"description": problem.title, "content": content}}
 

@@ -31,7 +31,7 @@ from service.answers import answer_of
 from service.budget import TIMEOUT_HEADER, Budget, seconds_asked
 from service.examples import PREDICT_ANSWER
 from service.exchange import exchange_of
-from service.lifecycle import Service
+from service.lifecycle import service_of
 from service.options import DESCRIBED, options_of
 from service.problems import documented
 from service.schemas import PredictAnswer
@@ -120,12 +120,6 @@ class ModelAnswer(BaseModel):
     git_commit: str
     sha256: str
     assets: Mapping[str, Mapping[str, str]]
-
-
-def service_of(request: Request) -> Service:
-    """Return the service that a request was sent to."""
-    service: Service = request.app.state.service
-    return service
 
 
 @keyed_router.post(

@@ -13,12 +13,12 @@ from starlette.websockets import WebSocketDisconnect
 
 from model.errors import CallTooLong, ClientTooSlow, NotReady, SessionTaken, StreamInvalid
 from service.call_format import CallFormat
-from service.lifecycle import Service
+from service.lifecycle import Service, service_of
 from service.live_call import CallSeat, LiveCall
 from service.problems import CLOSE_DONE, CLOSE_RESTART, documented
 from service.schemas import ModelName
 from service.settings import ROLES_PATTERN
-from service.stream_guard import conversing, service_of_stream
+from service.stream_guard import conversing
 from service.stream_messages import AckMessage, Board, Message, SessionMessage
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class _Opening(BaseModel):
 async def stream(websocket: WebSocket) -> None:
     """Hear a live call: binary messages of samples in, JSON about what is said out."""
     async with conversing(websocket) as key_name:
-        service = service_of_stream(websocket)
+        service = service_of(websocket)
         opening = _read_opening(websocket)
         if opening.session_id is None:
             call_format = CallFormat(
@@ -66,7 +66,7 @@ async def stream(websocket: WebSocket) -> None:
 async def call_events(websocket: WebSocket) -> None:
     """Send the board whenever it changes, at most once a second."""
     async with conversing(websocket):
-        service = service_of_stream(websocket)
+        service = service_of(websocket)
         showing = asyncio.create_task(_show_board(websocket, service))
         listening = asyncio.create_task(_until_gone(websocket))
         leaving = asyncio.create_task(service.calls.is_leaving.wait())
@@ -78,7 +78,7 @@ async def call_events(websocket: WebSocket) -> None:
 @keyed_router.get("/v1/calls", responses=documented(NotReady("the service is not ready: loading", value="loading")))
 async def calls(request: Request) -> Board:
     """Live calls of this process, and those that ended lately, the newest first."""
-    service: Service = request.app.state.service
+    service = service_of(request)
     service.require_loaded()
     return service.calls.board()
 

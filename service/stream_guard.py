@@ -16,7 +16,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from model.errors import OriginRefused
 from service.access import HEADER, Access
-from service.lifecycle import Service
+from service.lifecycle import service_of
 from service.logs import stack_of
 from service.problems import Problem, close_code_of, problem_of
 
@@ -27,12 +27,6 @@ KEY_SUBPROTOCOL: Final = "vcemo-key."
 """A page cannot send headers with a WebSocket, but names of protocols: one of them may carry the key."""
 
 _LAST_WORD_SECONDS: Final = 2.0
-
-
-def service_of_stream(websocket: WebSocket) -> Service:
-    """Return the service that a WebSocket was opened to."""
-    service: Service = websocket.app.state.service
-    return service
 
 
 @asynccontextmanager
@@ -54,7 +48,7 @@ async def conversing(websocket: WebSocket) -> AsyncIterator[str]:
             logger.error("unexpected error", extra={"facts": {"request_id": request_id, "stack": stack_of(error)}})
         await _refuse(websocket, problem)
     finally:
-        service_of_stream(websocket).metrics.stream_ended(code)
+        service_of(websocket).metrics.stream_ended(code)
         facts = {
             "request_id": request_id,
             "route": websocket.scope["path"],
@@ -77,7 +71,7 @@ async def _refuse(websocket: WebSocket, problem: Problem) -> None:
 
 def _check_origin(websocket: WebSocket) -> None:
     """Pages may connect from anywhere, whatever the service says of origins over HTTP: so it is looked at here."""
-    origin, settings = websocket.headers.get("origin"), service_of_stream(websocket).settings
+    origin, settings = websocket.headers.get("origin"), service_of(websocket).settings
     if origin is None or "*" in settings.origins or origin in settings.origins:
         return
     if urlsplit(origin).netloc != websocket.headers.get("host"):

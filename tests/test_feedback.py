@@ -102,3 +102,16 @@ def test_where_the_database_cannot_be_reached_feedback_alone_fails(
         found = running.client.post("/v1/feedback", json=order)
         assert (found.status_code, found.json()["code"]) == (503, "feedback_not_kept")
         assert running.predict(speech).status_code == 200
+
+
+def test_what_fails_after_a_judgement_costs_nobody_their_answer(
+    corrected: Running, speech: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def out_of_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(corrected.service.aftermath.feedback.recent, "remember", out_of_memory)
+    answer = corrected.predict(speech)
+    assert (answer.status_code, len(answer.json()["segments"])) == (200, 1)
+    (record,) = [record for record in caplog.records if record.message == "unexpected error"]
+    assert answer.json()["transcript"]["text"] not in str(record.__dict__)

@@ -62,11 +62,11 @@ class Item:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = _parser().parse_args(arguments)
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
         return _archive(options, console)
     except (VcemoError, OSError) as error:
-        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"error: {error}", style="red")
         return 2
 
 
@@ -95,7 +95,7 @@ def _archive(options: argparse.Namespace, console: Console) -> int:
         forget_failed(out)
     done = {*keys_of(out, RESULTS), *keys_of(out, FAILED)}
     missing = [item for item in items if item.key not in done]
-    _say(console, f"{len(items)} recordings, {len(items) - len(missing)} of them done already")
+    console.print(f"{len(items)} recordings, {len(items) - len(missing)} of them done already")
     if missing:
         workers = options.workers or max(1, usable_processors() // options.threads)
         settings = ScorerSettings(
@@ -150,7 +150,7 @@ def _score(
         for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
             progress.advance(task, len(batch["key"]))
             if not progress.console.is_terminal:
-                _say(progress.console, f"scored {progress.tasks[task].completed:.0f} of {len(missing)}")
+                progress.console.print(f"scored {progress.tasks[task].completed:.0f} of {len(missing)}")
     finally:
         ray.shutdown()
 
@@ -169,11 +169,11 @@ def _summary(items: Sequence[Item], out: Path, console: Console) -> int:
         )
     wanted = {item.key for item in items}
     unusable = [row for row in failed if row["key"] in wanted]
-    _say(console, f"{len(items) - len(unusable)} results in {out / RESULTS}")
+    console.print(f"{len(items) - len(unusable)} results in {out / RESULTS}")
     for code, count in Counter(row["code"] for row in unusable).most_common():
-        _say(console, f"failed: {count} {code}")
+        console.print(f"failed: {count} {code}")
     if unusable:
-        _say(console, f"each is in {out / FAILED_LIST}")
+        console.print(f"each is in {out / FAILED_LIST}")
     return 1 if unusable else 0
 
 
@@ -202,10 +202,6 @@ def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
     )
-
-
-def _say(console: Console, message: str) -> None:
-    console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:

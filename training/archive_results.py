@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ from model.bundle import FACTS_FILE, sha256_of
 from model.errors import CorpusError
 from model.labels import sentiment
 from model.recognizer import JudgedUtterance, Recognition
+from model.whole_file import whole_file
 
 RESULTS: Final = "results"
 FAILED: Final = "failed"
@@ -154,10 +154,5 @@ def _segment(one: JudgedUtterance, labels: Iterable[str], *, with_text: bool) ->
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,9 +3,7 @@
 import functools
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.features import FeatureConfig, Features
+from model.whole_file import whole_file
 from training.augmentation import Change
 from training.corpora.manifest import Clip
 from training.mishearing import Mishearing
@@ -143,15 +142,8 @@ def save_shard(path: Path, shard: Shard) -> None:
         "skipped": dict(shard.skipped),
     }
     columns["facts"] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **columns)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **columns)
 
 
 def load_shard(path: Path, clips: Sequence[Clip]) -> Shard:

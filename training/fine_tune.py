@@ -20,6 +20,7 @@ from training.dataset import TrainingSet
 from training.experiment import Experiment, Protocol
 from training.export import network_of
 from training.feature_cache import Example
+from training.protocols import Fold, with_shuffled_labels
 from training.trainer import CHECKPOINT_FILE, OnEpoch, Training
 from training.weights import load_network, save_network
 from training.workshop import NETWORK_FILE, Workshop
@@ -179,15 +180,11 @@ def fine_tuned(
     )
     if path.is_file():
         return _of_vcemo(load_network(path, config=experiment.network_config))
-    train = list(material.train)
+    fold = Fold(name="retrain", train=material.train)
     if experiment.shuffle_labels:
-        dealt = np.random.default_rng(experiment.seed).permutation(len(train))
-        train = [
-            replace(one, clip=replace(one.clip, emotion=train[index].clip.emotion))
-            for one, index in zip(train, dealt, strict=True)
-        ]
+        fold = with_shuffled_labels(fold, seed=experiment.seed)
     training = Training(
-        TrainingSet(train, (), experiment=experiment, features=workshop.features),
+        TrainingSet(fold.train, (), experiment=experiment, features=workshop.features),
         experiment=experiment,
         features=workshop.features,
         folder=folder,

@@ -5,8 +5,6 @@ A file a clip, for every table reads another choice of them.
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from functools import cached_property
@@ -21,6 +19,7 @@ from rich.progress import Progress
 from model.audio import decode_audio
 from model.segment import find_utterances
 from model.spans import SegmentConfig
+from model.whole_file import whole_file
 from model.words import WordVectors
 from training.audio_encoder import AudioEncoder
 from training.collation import HeardFeatures
@@ -140,12 +139,5 @@ def _save(path: Path, utterances: Sequence[tuple[Array, Array, Array]]) -> None:
     for index, (frames, prosody, spans) in enumerate(utterances):
         columns[f"frames_{index}"] = frames.astype(np.float16)
         columns[f"prosody_{index}"], columns[f"spans_{index}"] = prosody, spans
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **columns)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **columns)

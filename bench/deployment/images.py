@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,11 @@ _TAIL: Final = 2000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Image:
-    """An image that was built. build_seconds: with whatever layers were there before."""
+    """An image that was built."""
 
     target: str
     tag: str
     bytes: int
-    build_seconds: float
     layers: Sequence[int]
     """Bytes of each of our layers as they were before compression, the base's left out."""
     healthcheck: Sequence[str]
@@ -74,11 +72,9 @@ def build(target: str, *, folder: Path) -> Image:
         RuntimeError: a step failed.
     """
     tag = f"localhost/vcemo:{target}"
-    began = time.perf_counter()
     command = ["buildah", "build", "--isolation", "chroot", "--network", "host", "--layers", "--format", "docker"]
     volumes = [word for volume in _pip_volumes(folder) for word in ("--volume", volume)]
     run([*command, *volumes, "--target", target, "--tag", tag, str(_CHECKOUT)])
-    seconds = time.perf_counter() - began
     (facts,) = json.loads(run(["podman", "image", "inspect", tag]))
     history = json.loads(run(["podman", "history", "--format", "json", tag]))
     of_the_base = len(json.loads(run(["podman", "history", "--format", "json", BASE])))
@@ -87,7 +83,6 @@ def build(target: str, *, folder: Path) -> Image:
         target=target,
         tag=tag,
         bytes=facts["Size"],
-        build_seconds=seconds,
         layers=layers[::-1],
         healthcheck=(facts.get("Healthcheck") or {}).get("Test", [])[1:],
     )

@@ -1,20 +1,21 @@
 """Hostile recordings over real HTTP: how soon each is refused, and what it takes in memory."""
 
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import httpx
 import psutil
 
 from bench.figures import Figure, Report
 from bench.serving.bombs import Bomb, bombs, silent_flac
+from bench.serving.sampling import sampled
 from bench.serving.server import Server, service_command, started
 from bench.workbench import Workbench
 
-_LOST = "vcemo_decode_workers_lost_total"
+_LOST: Final = "vcemo_decode_workers_lost_total"
+_LOOK_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,33 +77,14 @@ def _remarks(found: Sequence[_Refused]) -> list[str]:
 
 
 def _refused(bomb: Bomb, server: Server, client: httpx.Client) -> _Refused:
-    with _memory_watched(server) as sizes:
+    family = [server.process, *server.process.children(recursive=True)]
+    with sampled(lambda: _resident(family), every_seconds=_LOOK_SECONDS) as sizes:
         began = time.perf_counter()
         answer = client.post("/predict", content=bomb.data)
         seconds = time.perf_counter() - began
     code = "" if answer.is_success else str(answer.json()["code"])
     grown = max(sizes) - sizes[0]
     return _Refused(bomb=bomb, status=answer.status_code, code=code, seconds=seconds, grown_bytes=grown)
-
-
-@contextmanager
-def _memory_watched(server: Server) -> Iterator[list[int]]:
-    """Look at the memory a hundred times a second."""
-    family = [server.process, *server.process.children(recursive=True)]
-    sizes, is_over = [_resident(family)], threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(0.01):
-            with suppress(psutil.NoSuchProcess):
-                sizes.append(_resident(family))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield sizes
-    finally:
-        is_over.set()
-        watcher.join()
 
 
 def _resident(family: Sequence[psutil.Process]) -> int:

@@ -112,10 +112,6 @@ def _figures(target: str, tried: _Tried) -> list[Figure]:
     ]
 
 
-def _gigabytes(image: Image) -> float:
-    return (image.bytes - base_bytes()) / 1e9
-
-
 def _layers(image: Image) -> str:
     return ", ".join(f"{size / 1e6:.1f}" for size in image.layers)
 

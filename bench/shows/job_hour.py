@@ -1,18 +1,15 @@
 """An hour of a call as a job: speed, the most memory it takes, and what it leaves on the disk."""
 
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import httpx
-import psutil
 
 from bench.figures import Figure, Report
 from bench.serving.call import ROLES, composed
-from bench.serving.server import Server, service_command, started
+from bench.serving.sampling import sampled
+from bench.serving.server import service_command, started
 from bench.shows.call import done_job
 from bench.workbench import Workbench
 from model.audio import SAMPLE_RATE_HZ
@@ -33,7 +30,7 @@ def measure(workbench: Workbench) -> Report:
         ):
             done_job(client, short)
             before = server.usage().rss_bytes
-            with _watched(server) as seen:
+            with sampled(lambda: server.usage().rss_bytes, every_seconds=_LOOK_SECONDS) as seen:
                 answer, seconds = done_job(client, hour)
             after = server.usage().rss_bytes
         left = sum(path.stat().st_size for path in (Path(folder) / "jobs").rglob("*"))
@@ -59,23 +56,3 @@ def measure(workbench: Workbench) -> Report:
             "memory": "resident, of all processes, the one that decodes included; the floor is the hour's samples"
         },
     )
-
-
-@contextmanager
-def _watched(server: Server) -> Iterator[list[int]]:
-    """Read the resident memory twice a second."""
-    seen: list[int] = []
-    is_over = threading.Event()
-
-    def look() -> None:
-        while not is_over.wait(_LOOK_SECONDS):
-            with suppress(psutil.NoSuchProcess):  # the decoder has ended meanwhile
-                seen.append(server.usage().rss_bytes)
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        yield seen
-    finally:
-        is_over.set()
-        looking.join()

@@ -23,17 +23,13 @@ from bench.serving.server import Server, service_command, started
 from bench.workbench import Workbench
 from model.bundle import BundleFacts, read_facts
 from model.bundle_store import BundleStore
-from model.network import VcemoNetwork
 from training.corpora.manifest import Clip, write_manifest
-from training.dataset import TrainingSet
 from training.experiment import Experiment, load_experiment
 from training.export import write_bundle
 from training.extraction import Extraction
 from training.feature_cache import Example
 from training.protocols import Corpora, Fold
-from training.trainer import Training
-from training.weights import load_network, save_network
-from training.workshop import NETWORK_FILE, Workshop
+from training.workshop import Workshop
 
 _CORRECTIONS: Final = 200
 _CALLERS: Final = 2
@@ -77,29 +73,13 @@ def measure(workbench: Workbench) -> Report:
             now = store.pointer()
             assert now is not None
             again = retrain.run()
-    difference = _difference(better.record)
     return Report(
         title=f"{_CORRECTIONS} corrected labels -> a promoted bundle, {_CALLERS} callers meanwhile",
         figures=[
             Figure(name="corrections that differ from what was answered", value=changed),
             Figure(name="labels dealt out at random: exit code 3 (refused)", value=worse.code == 3, floor=1),
             Figure(name="and the version that is served stays", value=kept.version == _FIRST, floor=1),
-            Figure(name="corrected labels: exit code 0 (promoted)", value=better.code == 0, floor=1),
-            Figure(
-                name="recall on clips neither was trained on, gained",
-                value=difference["value"],
-                interval=(difference["low"], difference["high"]),
-                floor=0.0,
-            ),
-            Figure(name="requests answered meanwhile", value=len(load.good)),
-            Figure(name="errors", value=len(load.answers) - len(load.good), floor=0, better="lower"),
-            Figure(name="answered by the new version", value=versions[now.version], floor=1),
-            Figure(
-                name="seconds from the promotion to the first such answer",
-                value=better.seconds_to_serve,
-                better="lower",
-            ),
-            Figure(name="seconds to retrain, under load", value=better.seconds, better="lower"),
+            *_promotion(better, load, num_new=versions[now.version]),
             Figure(
                 name="again: exit code 0, nothing done",
                 value=again.code == 0 and "nothing to do" in again.printed,
@@ -226,6 +206,28 @@ async def _under_load(
     return replace(ended, seconds_to_serve=waited), load, versions
 
 
+def _promotion(better: _Ended, load: Load, *, num_new: int) -> list[Figure]:
+    difference = _difference(better.record)
+    return [
+        Figure(name="corrected labels: exit code 0 (promoted)", value=better.code == 0, floor=1),
+        Figure(
+            name="recall on clips neither was trained on, gained",
+            value=difference["value"],
+            interval=(difference["low"], difference["high"]),
+            floor=0.0,
+        ),
+        Figure(name="requests answered meanwhile", value=len(load.good)),
+        Figure(name="errors", value=len(load.answers) - len(load.good), floor=0, better="lower"),
+        Figure(name="answered by the new version", value=num_new, floor=1),
+        Figure(
+            name="seconds from the promotion to the first such answer",
+            value=better.seconds_to_serve,
+            better="lower",
+        ),
+        Figure(name="seconds to retrain, under load", value=better.seconds, better="lower"),
+    ]
+
+
 def _recipe() -> Experiment:
     return load_experiment("fine_tune", overrides=["epochs=30", "learning_rate=1e-3"])
 
@@ -239,16 +241,8 @@ def _first_bundle(workbench: Workbench, workshop: Workshop, manifest: Path, out:
     experiment = replace(
         workshop.experiment, corpora={"casia": 1.0}, protocol=replace(workshop.experiment.protocol, corpus="casia")
     )
-    folder = workshop.run_folder(Corpora(clips=known), Fold(name="first", train=known))
-    path = folder / NETWORK_FILE
-    if path.is_file():
-        network = load_network(path, config=experiment.network_config)
-    else:
-        training_set = TrainingSet(known, (), experiment=experiment, features=workshop.features)
-        training = Training(training_set, experiment=experiment, features=workshop.features, folder=folder)
-        network = training.run(resume=True)
-        save_network(network, path)
-    assert isinstance(network, VcemoNetwork)
+    knowing = replace(workshop, experiment=experiment)
+    network = knowing.servable(Corpora(clips=known), Fold(name="first", train=known))
     shipped, _ = read_facts(workbench.bundle)
     facts: BundleFacts = replace(
         shipped,
