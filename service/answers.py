@@ -1,14 +1,14 @@
 """From a recognition to the answer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import cast
 
 from model.bundle import BundleFacts
-from model.labels import sentiment
 from model.recognizer import JudgedUtterance, Recognition
 from service.alerts import AlertRule, alerts_of
 from service.roles import Roles
 from service.schemas import (
+    DECIMALS,
     SCHEMA_VERSION,
     AudioAnswer,
     Emotion,
@@ -20,9 +20,6 @@ from service.schemas import (
     TranscriptAnswer,
 )
 from service.summary import summary_of
-
-_DECIMALS: Final = 6
-"""Six rounded probabilities still add up to 1 within 3e-4."""
 
 
 def answer_of(
@@ -50,7 +47,7 @@ def answer_of(
         emotion=_emotion(probabilities),
         confidence=_round(recognition.confidence),
         probabilities=probabilities,
-        sentiment=sentiment_of(recognition.probabilities),
+        sentiment=Sentiment.of(recognition.probabilities) if recognition.probabilities is not None else None,
         transcript=_transcript(recognition, redact_transcript=redact_transcript),
         audio=_audio(recognition),
         segments=segments,
@@ -88,16 +85,8 @@ def segment_of(
         emotion=emotion,
         confidence=probabilities[emotion] if probabilities and emotion else None,
         probabilities=probabilities,
-        sentiment=sentiment_of(named),
+        sentiment=Sentiment.of(named) if named is not None else None,
     )
-
-
-def sentiment_of(probabilities: Mapping[str, float] | None) -> Sentiment | None:
-    """Fold probabilities into one axis, where there are any."""
-    if probabilities is None:
-        return None
-    label, score = sentiment(probabilities)
-    return Sentiment.model_validate({"label": label, "score": round(score, _DECIMALS)})
 
 
 def _transcript(recognition: Recognition, *, redact_transcript: bool) -> TranscriptAnswer:
@@ -129,7 +118,7 @@ def _rounded(probabilities: Mapping[str, float] | None) -> dict[Emotion, float] 
     if probabilities is None:
         return None
     # What a bundle may be labelled with is checked by pydantic, where the answer is built.
-    return {cast(Emotion, label): round(share, _DECIMALS) for label, share in probabilities.items()}
+    return {cast(Emotion, label): round(share, DECIMALS) for label, share in probabilities.items()}
 
 
 def _emotion(probabilities: dict[Emotion, float] | None) -> Emotion | None:
@@ -140,4 +129,4 @@ def _emotion(probabilities: dict[Emotion, float] | None) -> Emotion | None:
 
 
 def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, _DECIMALS)
+    return None if value is None else round(value, DECIMALS)

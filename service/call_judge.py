@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from model.errors import DeadlineExceeded, NotReady, Overloaded, VcemoError
+from model.errors import DeadlineExceeded, NotReady, Overloaded, StageFailed, VcemoError
+from model.features import Array, Features
 from model.recognizer import JudgedUtterance, heard_in
 from model.segment import Utterance
 from model.speaker import Conversation
@@ -151,13 +152,24 @@ class CallJudge:
             logger.error("an utterance of a live call could not be heard", extra={"facts": {"code": error.code}})
             return None
 
+    async def _classified(self, features: Features) -> Array | None:
+        """However long that takes, as hearing it; None where the stage fails over it, for the call goes on."""
+        while True:
+            try:
+                return await self._pipeline.classify(features, Budget(self._budget_seconds))
+            except (Overloaded, DeadlineExceeded):
+                await asyncio.sleep(_RETRY_SECONDS)
+            except StageFailed as error:
+                logger.error("an utterance of a live call could not be judged", extra={"facts": {"code": error.code}})
+                return None
+
     async def _judged(self, utterance: Utterance, heard: HeardUtterance | None) -> JudgedUtterance:
         probabilities = features = None
         if heard is not None and heard.features is not None:
             features = heard.features
             if self.conversation is not None:
                 features = heard_in(self.conversation, features, utterance.channel)
-            probabilities = await self._pipeline.classify(features, Budget(self._budget_seconds))
+            probabilities = await self._classified(features)
         return JudgedUtterance(
             utterance=utterance,
             transcript=_NOTHING_HEARD if heard is None else heard.transcript,

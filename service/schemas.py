@@ -5,7 +5,11 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from model.labels import sentiment
+
 SCHEMA_VERSION: Final = "1"
+DECIMALS: Final = 6
+"""Six rounded probabilities still add up to 1 within 3e-4."""
 
 Emotion = Literal["angry", "fear", "happy", "neutral", "sad", "surprise"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -35,6 +39,12 @@ class Sentiment(_Part):
     label: Literal["negative", "neutral", "positive"]
     score: SentimentScore
     """Expected valence, from -1 (negative) to 1 (positive)."""
+
+    @classmethod
+    def of(cls, probabilities: Mapping[str, float]) -> Self:
+        """Fold probabilities; sums of rounded ones may exceed one by a millionth."""
+        label, score = sentiment(probabilities)
+        return cls.model_validate({"label": label, "score": round(min(1.0, max(-1.0, score)), DECIMALS)})
 
 
 class TranscriptAnswer(_Part):

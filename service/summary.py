@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
-from model.labels import sentiment
-from service.schemas import CallSummary, Emotion, Moment, RoleSummary, Segment, Sentiment
+from service.schemas import DECIMALS, CallSummary, Emotion, Moment, RoleSummary, Segment, Sentiment
 
 _QUARTERS: Final = 4
 _MOST_MOMENTS: Final = 3
@@ -16,7 +15,6 @@ _BEFORE_INTERRUPTION_MS: Final = 500
 """Who has spoken for less has hardly begun: both did, at the same time."""
 _AFTER_INTERRUPTION_MS: Final = 200
 """Who speaks on for less had finished: voice activity is not more exact than that."""
-_DECIMALS: Final = 6
 
 
 def summary_of(
@@ -44,7 +42,7 @@ def summary_of(
                 judged=judged[channel],
                 utterances=len(own),
                 talk_ms=talk_ms[channel],
-                talk_share=round(talk_ms[channel] / max(1, sum(talk_ms)), _DECIMALS),
+                talk_share=round(talk_ms[channel] / max(1, sum(talk_ms)), DECIMALS),
                 emotions=_emotions(own),
                 sentiment=_sentiment(own),
                 sentiment_by_quarter=(by_quarter := _sentiment_by_quarter(own, duration_ms)),
@@ -76,7 +74,7 @@ def _emotions(own: Sequence[Segment]) -> dict[Emotion, float] | None:
         return None
     labels = weighted[0][1]
     return {
-        label: round(sum(length * probabilities[label] for length, probabilities in weighted) / talked, _DECIMALS)
+        label: round(sum(length * probabilities[label] for length, probabilities in weighted) / talked, DECIMALS)
         for label in labels
     }
 
@@ -85,8 +83,7 @@ def _sentiment(own: Sequence[Segment]) -> Sentiment | None:
     emotions = _emotions(own)
     if emotions is None:
         return None
-    label, score = sentiment({str(label): share for label, share in emotions.items()})
-    return Sentiment.model_validate({"label": label, "score": _bounded(score)})
+    return Sentiment.of({str(label): share for label, share in emotions.items()})
 
 
 def _sentiment_by_quarter(own: Sequence[Segment], duration_ms: int) -> list[float | None] | None:
@@ -100,13 +97,14 @@ def _sentiment_by_quarter(own: Sequence[Segment], duration_ms: int) -> list[floa
             (min(to, end) - max(start, begin), score) for start, to, score in scored if start < end and to > begin
         ]
         talked = sum(length for length, _ in weighted)
-        scores.append(_bounded(sum(length * score for length, score in weighted) / talked) if talked else None)
+        mean = sum(length * score for length, score in weighted) / talked if talked else None
+        scores.append(None if mean is None else round(mean, DECIMALS))
     return scores
 
 
 def _shift(by_quarter: Sequence[float | None] | None) -> float | None:
     heard = [score for score in by_quarter or () if score is not None]
-    return round(heard[-1] - heard[0], _DECIMALS) if len(heard) > 1 else None
+    return round(heard[-1] - heard[0], DECIMALS) if len(heard) > 1 else None
 
 
 def _strongest(own: Sequence[Segment]) -> list[Moment]:
@@ -142,8 +140,3 @@ def _longest_turn_ms(spoken: Sequence[Segment], channel: int) -> int:
         if speaker == channel
     )
     return max(turns, default=0)
-
-
-def _bounded(score: float) -> float:
-    """Round to a score that the schema takes: sums of rounded probabilities may exceed one by a millionth."""
-    return round(min(1.0, max(-1.0, score)), _DECIMALS)

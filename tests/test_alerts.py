@@ -5,8 +5,7 @@ import pytest
 
 from model.errors import AlertRulesInvalid
 from service.alerts import AlertRule, AlertWatch, alerts_of, read_alert_file
-from service.answers import sentiment_of
-from service.schemas import Segment
+from service.schemas import Segment, Sentiment
 
 OTHERS = ("fear", "happy", "neutral", "sad", "surprise")
 
@@ -27,7 +26,7 @@ def utterance(start_ms: int, angry: float, **changes: Any) -> Segment:
         "emotion": emotion,
         "confidence": shares[emotion],
         "probabilities": shares,
-        "sentiment": sentiment_of(shares),
+        "sentiment": Sentiment.of(shares),
     }
     return Segment.model_validate(fields | changes)
 

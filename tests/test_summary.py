@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.answers import sentiment_of
-from service.schemas import CallSummary, Emotion, Segment
+from service.schemas import CallSummary, Emotion, Segment, Sentiment
 from service.summary import summary_of
 
 ROLES = ("agent", "customer")
@@ -33,7 +32,7 @@ def segment(
         "probabilities": probabilities,
         "sentiment": None
         if probabilities is None
-        else sentiment_of({str(label): share for label, share in probabilities.items()}),
+        else Sentiment.of({str(label): share for label, share in probabilities.items()}),
     }
     return Segment(**fields | changes)
 

@@ -31,7 +31,7 @@ exit codes:
   143  stopped by a signal; the next run goes on from there
 
 examples:
-  python -m training retrain --store bundles --feedback sqlite:////var/lib/vcemo/vcemo.sqlite3 --test fixed.jsonl --dry-run
+  python -m training retrain --store bundles --feedback sqlite:////data/vcemo.sqlite3 --test fixed.jsonl --dry-run
   python -m training retrain --store s3://models/vcemo --manifest calls.jsonl --test fixed.jsonl --replay casia=0.5
   python -m training retrain --store bundles --feedback feedback --test fixed.jsonl --trial http://vcemo:8000
 """
