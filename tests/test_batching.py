@@ -146,22 +146,28 @@ async def test_a_full_queue_refuses_at_once_and_takes_all_of_a_request_or_nothin
 
 @scenario
 async def test_one_item_passes_those_of_a_long_request_that_could_not_have_begun_yet() -> None:
-    order: list[int] = []
-
-    def note(items: Sequence[int]) -> list[int]:
-        time.sleep(0.01)
-        order.extend(items)
-        return list(items)
-
-    with batcher(note, max_batch_size=1, max_queue=100) as stage:
-        await values(stage, 0)
-        long = asyncio.create_task(values(stage, *range(1, 40)))
-        await until(lambda: len(order) > 3)
-        assert await values(stage, 99) == [99]
-        passed = order.index(99)
-        await long
-    assert passed < 20
-    assert order[passed + 1 :] == list(range(passed, 40))
+    gate = Gate()
+    with batcher(gate, max_batch_size=1, max_queue=100) as stage:
+        first = await blocked(stage, gate)
+        await asyncio.sleep(0.2)
+        gate.opened.set()
+        await first
+        pace = stage.item_seconds
+        gate.entered.clear()
+        gate.opened.clear()
+        first = await blocked(stage, gate)
+        begun = time.monotonic()
+        long = asyncio.create_task(values(stage, *range(40)))
+        await until(lambda: stage.depth == 40)
+        late = asyncio.create_task(values(stage, 99))
+        await until(lambda: stage.depth == 41)
+        could_have_begun = 1 + (time.monotonic() - begun) / pace
+        gate.opened.set()
+        await asyncio.gather(first, long, late)
+    order = [item for (item,) in gate.batches[2:]]
+    passed = order.index(99)
+    assert passed <= could_have_begun
+    assert order[:passed] + order[passed + 1 :] == list(range(40))
 
 
 @scenario
