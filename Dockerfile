@@ -5,11 +5,9 @@
 # Needs BuildKit or buildah, and an index of Python packages while it builds; nothing is fetched while it runs.
 
 FROM python:3.11-slim-bookworm AS python
-# NUMBA_CPU_NAME: compiled on one processor model, a cache is of no use to another unless both name the same.
 ENV PATH=/opt/vcemo/bin:$PATH \
     PYTHONSAFEPATH=1 \
-    PYTHONUNBUFFERED=1 \
-    NUMBA_CPU_NAME=generic
+    PYTHONUNBUFFERED=1
 
 
 # Our own packages, as they lie in an installation.
@@ -61,12 +59,11 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/vcemo/bin/python -m model.assets fetch --source index
 
 
-# The bundle, loaded once: that verifies every checksum and the golden cases, and compiles for numba.
+# The bundle, loaded once: that verifies every checksum and the golden cases.
 FROM installed-cpu AS tried
 COPY --from=assets /opt/vcemo/assets /opt/vcemo/assets
 COPY artifacts/vcemo-whisper-zh /artifacts/vcemo-whisper-zh
-ENV VCEMO_CACHE=/opt/vcemo/assets \
-    NUMBA_CACHE_DIR=/opt/vcemo/numba-cache
+ENV VCEMO_CACHE=/opt/vcemo/assets
 COPY --from=ours /ours /opt/vcemo/lib/python3.11/site-packages
 RUN /opt/vcemo/bin/python -m pip check && \
     /opt/vcemo/bin/python -c "from pathlib import Path; \
@@ -81,8 +78,7 @@ RUN groupadd --gid 10001 vcemo && \
     useradd --uid 10001 --gid vcemo --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vcemo && \
     install --directory --owner=vcemo --group=vcemo /bundles /cache /var/lib/vcemo
 # What outlives a process lies below XDG_STATE_HOME/vcemo: mount a volume there, or it goes with the container.
-ENV XDG_STATE_HOME=/var/lib \
-    NUMBA_CACHE_DIR=/tmp/numba-cache
+ENV XDG_STATE_HOME=/var/lib
 COPY --from=assets /opt/vcemo/assets /opt/vcemo/assets
 WORKDIR /tmp
 STOPSIGNAL SIGTERM
@@ -92,16 +88,16 @@ LABEL org.opencontainers.image.title="vcemo" \
       org.opencontainers.image.licenses="MIT"
 
 
-# CUDA's part of training comes with torch.
+# CUDA's part of training comes with torch. numba compiles for librosa, and keeps that where a file can be written.
 FROM runtime AS training
 ENV VCEMO_DATA=/data \
     VCEMO_CACHE=/cache \
+    NUMBA_CACHE_DIR=/tmp/numba-cache \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=installed-training /opt/vcemo /opt/vcemo
-COPY --from=tried /opt/vcemo/numba-cache /opt/vcemo/numba-cache
 COPY --from=tried /artifacts/vcemo-whisper-zh /artifacts/vcemo-whisper-zh
-COPY --chmod=0755 deploy/start deploy/start-training /opt/vcemo/bin/
+COPY --chmod=0755 deploy/start-training /opt/vcemo/bin/
 COPY --from=ours /ours /opt/vcemo/lib/python3.11/site-packages
 USER 10001:10001
 HEALTHCHECK NONE
@@ -118,7 +114,6 @@ ENV VCEMO_HOST=0.0.0.0 \
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['VCEMO_PORT'] + '/health/ready', timeout=4)"]
-ENTRYPOINT ["/opt/vcemo/bin/start"]
 CMD ["python", "-m", "service"]
 
 
@@ -130,17 +125,13 @@ ENV VCEMO_DEVICE=cuda \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     LD_LIBRARY_PATH=$CUDA/cublas/lib:$CUDA/cuda_nvrtc/lib:$CUDA/cuda_runtime/lib:$CUDA/cudnn/lib:$CUDA/cufft/lib:$CUDA/curand/lib:$CUDA/nvjitlink/lib
 COPY --from=installed-gpu /opt/vcemo /opt/vcemo
-COPY --from=tried /opt/vcemo/numba-cache /opt/vcemo/numba-cache
 COPY --from=tried /artifacts/vcemo-whisper-zh /artifacts/vcemo-whisper-zh
-COPY --chmod=0755 deploy/start /opt/vcemo/bin/start
 COPY --from=ours /ours /opt/vcemo/lib/python3.11/site-packages
 USER 10001:10001
 
 
 FROM serving AS cpu
 COPY --from=installed-cpu /opt/vcemo /opt/vcemo
-COPY --from=tried /opt/vcemo/numba-cache /opt/vcemo/numba-cache
 COPY --from=tried /artifacts/vcemo-whisper-zh /artifacts/vcemo-whisper-zh
-COPY --chmod=0755 deploy/start /opt/vcemo/bin/start
 COPY --from=ours /ours /opt/vcemo/lib/python3.11/site-packages
 USER 10001:10001

@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--no-emit-index-url --custom-compile-command "make lock" $(ARGS)
 
-# librosa compiles its first mel; the result belongs to this installation.
+# numba compiles for librosa, which training uses; the result belongs to this installation.
 export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/numba-cache
 
 .DEFAULT_GOAL := help

@@ -1,10 +1,11 @@
 """Utterance in, log-mel spectrogram out (VCEMO §3.1)."""
 
 from dataclasses import dataclass
+from functools import cache
 
-import librosa
 import numpy as np
 import numpy.typing as npt
+from faster_whisper.feature_extractor import FeatureExtractor
 
 from model.audio import SAMPLE_RATE_HZ
 
@@ -25,13 +26,25 @@ def log_mel(samples: npt.NDArray[np.float32], *, config: MelConfig = MelConfig()
 
     samples: (samples,) float32 at 16 kHz. Returns (frames, mels) float32.
     """
-    power = librosa.feature.melspectrogram(
-        y=samples,
-        sr=SAMPLE_RATE_HZ,
-        n_fft=config.window_samples,
-        hop_length=config.hop_samples,
-        n_mels=config.num_mels,
-        center=True,
+    window, filters = _window(config.window_samples), _filters(config.window_samples, config.num_mels)
+    spectrum = FeatureExtractor.stft(
+        samples, config.window_samples, config.hop_samples, window=window, mode="constant", return_complex=True
     )
+    power = filters @ (np.abs(spectrum) ** 2)
     spectrogram: npt.NDArray[np.float32] = np.log(power + config.floor).T.astype(np.float32)
     return spectrogram
+
+
+@cache
+def _window(num_samples: int) -> npt.NDArray[np.float32]:
+    """A periodic Hann window."""
+    return np.hanning(num_samples + 1)[:-1].astype(np.float32)
+
+
+@cache
+def _filters(window_samples: int, num_mels: int) -> npt.NDArray[np.float32]:
+    """Slaney's triangles up to half the sample rate, (mels, bins)."""
+    filters: npt.NDArray[np.float32] = FeatureExtractor.get_mel_filters(
+        SAMPLE_RATE_HZ, window_samples, num_mels
+    ).astype(np.float32)
+    return filters

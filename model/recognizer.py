@@ -143,7 +143,7 @@ class EmotionRecognizer:
         return difference
 
     def warm_up(self) -> None:
-        """Run every stage once on a second of noise: librosa compiles its first mel, pools start."""
+        """Run every stage once on a second of noise: pools start, buffers are taken."""
         noise = np.random.default_rng(0).normal(0, 0.05, 16_000).astype(np.float32)
         with ThreadPoolExecutor(1) as pool:
             beside = pool.submit(self._features.of_text, "预热")

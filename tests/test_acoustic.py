@@ -1,3 +1,4 @@
+import librosa
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,6 +16,15 @@ def test_there_is_a_frame_every_ten_milliseconds(num_samples: int) -> None:
     spectrogram = log_mel(tone(200)[:1].repeat(num_samples))
     assert spectrogram.shape == (1 + num_samples // 160, 80)
     assert spectrogram.dtype == np.float32
+
+
+@pytest.mark.parametrize("num_mels", [40, 80])
+@pytest.mark.parametrize("num_samples", [400, 559, 16_161])
+def test_it_is_librosas_to_the_last_digits(num_samples: int, num_mels: int) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, num_samples).astype(np.float32)
+    power = librosa.feature.melspectrogram(y=samples, sr=16_000, n_fft=400, hop_length=160, n_mels=num_mels)
+    expected = np.log(power + MelConfig().floor).T
+    np.testing.assert_allclose(log_mel(samples, config=MelConfig(num_mels=num_mels)), expected, atol=1e-4)
 
 
 def test_silence_is_the_floor() -> None:
