@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,15 +14,18 @@ import soxr
 
 from bench.workbench import Workbench
 from model.audio import SAMPLE_RATE_HZ, decode_audio
+from model.bundle import read_facts
 from model.features import Array
 from training.corpora.manifest import Clip
+from training.word_times import WordAligner
 
 ROLES: Final = ("agent", "customer")
 
 _TELEPHONE_HZ: Final = 8000
 _TRIM_DB: Final = 30
-_LONGEST_PAUSE_MS: Final = 1000
-_LONGEST_TURN_MS: Final = 12_000
+_LONGEST_TURN_SECONDS: Final = 20.0
+_KNOWN_MS: Final = 150
+_LONGEST_CHARACTER_MS: Final = 400
 _ACTED: Final = ("liuchanhg", "wangzhe")
 _SPONTANEOUS: Final = 0.25
 _INTERRUPTED: Final = 0.15
@@ -86,7 +90,7 @@ def _start_of(turns: Sequence[Turn], free_from: int, draw: random.Random) -> tup
 def _sounds(workbench: Workbench, channel: int, draw: random.Random) -> Iterator[tuple[Array, str | None]]:
     """What one side says: clips (samples,) without the silence around them, each once before any comes again."""
     acted = [clip for clip in workbench.clips("casia") if clip.speaker == _ACTED[channel]]
-    spontaneous = workbench.clips("spontaneous_zh")[channel :: len(ROLES)]
+    spontaneous = _with_known_times(workbench)[channel :: len(ROLES)]
     decks: dict[bool, list[Clip]] = {True: [], False: []}
     while True:
         is_spontaneous = draw.random() < _SPONTANEOUS
@@ -98,16 +102,39 @@ def _sounds(workbench: Workbench, channel: int, draw: random.Random) -> Iterator
         yield _without_silence(decode_audio(clip.audio).samples[0]), clip.emotion
 
 
+def _with_known_times(workbench: Workbench) -> list[Clip]:
+    """Return the spontaneous clips of which level and transcript say alike when their speech begins and ends.
+
+    The transcript is a person's; Whisper's attention says when its characters are said. Breath and background are loud
+    as well, and neither way asks voice activity, which is what is judged.
+    """
+    speech = read_facts(workbench.bundle)[0].features.speech
+    aligner = WordAligner(workbench.assets.path(speech.asset), config=speech)
+    return [clip for clip in workbench.clips("spontaneous_zh") if _is_known(clip, aligner)]
+
+
+def _is_known(clip: Clip, aligner: WordAligner) -> bool:
+    assert clip.audio is not None
+    samples = decode_audio(clip.audio).samples[0]
+    said = re.findall(r"[\u4e00-\u9fff]", clip.text or "")
+    if not said or len(samples) > _LONGEST_TURN_SECONDS * SAMPLE_RATE_HZ:
+        return False
+    times_ms = aligner.spans(samples, clip.text or "", said) * (len(samples) * 1000 / SAMPLE_RATE_HZ)
+    # The path of the alignment begins with the sound, whenever the first character is said.
+    begin_ms = max(times_ms[0][0], times_ms[0][1] - _LONGEST_CHARACTER_MS)
+    loud_ms = np.array(_loud(samples)) * 1000 / SAMPLE_RATE_HZ
+    return bool(np.abs(loud_ms - (begin_ms, times_ms[-1][1])).max() <= _KNOWN_MS)
+
+
 def _without_silence(samples: Array) -> Array:
-    """Cut to where it is loud, by level alone: what judges the voice activity must not be voice activity."""
+    begin, end = _loud(samples)
+    return samples[begin:end]
+
+
+def _loud(samples: Array) -> tuple[int, int]:
+    """From the first to the last sample that is loud, by level alone."""
     loud = librosa.effects.split(samples, top_db=_TRIM_DB, frame_length=512, hop_length=128)
-    start, end = loud[0]
-    for next_start, next_end in loud[1:]:
-        is_far = next_start - end > _LONGEST_PAUSE_MS * SAMPLE_RATE_HZ // 1000
-        if is_far or next_end - start > _LONGEST_TURN_MS * SAMPLE_RATE_HZ // 1000:
-            break
-        end = next_end
-    return samples[start:end]
+    return int(loud[0][0]), int(loud[-1][1])
 
 
 def _as_telephone(samples: Array) -> bytes:
