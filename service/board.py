@@ -28,6 +28,7 @@ def _role(call: LiveCall, channel: int) -> LiveRole:
     return LiveRole(
         channel=channel,
         role=call.facts.of_channels[channel],
+        judged=call.facts.may_judge[channel],
         emotion=last.emotion if last is not None else None,
         confidence=last.confidence if last is not None else None,
         sentiment=call.speaker(channel).sentiment,

@@ -89,6 +89,8 @@ class LiveRole(_Part):
 
     channel: int
     role: str | None
+    judged: bool
+    """False where the emotion of this role must not be inferred."""
     emotion: Emotion | None
     """Of what was said last."""
     confidence: Share | None

@@ -315,6 +315,8 @@ def test_a_role_that_must_not_be_judged_is_written_down_only(recognizer: Emotion
         send(connection, sound)
         connection.send('{"type": "end"}')
         messages = received(connection)
+        (call,) = running.client.get("/v1/calls").json()["calls"]
+    assert [role["judged"] for role in call["roles"]] == [False, True]
     agent, customer = ([one for one in segments_of(messages) if one["role"] == role] for role in ("agent", "customer"))
     assert [(one["judged"], one["emotion"], one["probabilities"]) for one in agent] == [(False, None, None)] * 2
     assert all(one["text"] for one in agent)

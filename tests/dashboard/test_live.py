@@ -34,6 +34,7 @@ def test_a_call_is_heard_seen_on_the_board_and_summed_up(open_page: OpenPage, tw
     expect(on_board.locator(".alert")).to_contain_text("customer-speaks")
     expect(board.get_by_role("alert")).to_contain_text("Critical")
     expect(on_board).to_contain_text("ended")
+    expect(on_board.locator("tr").nth(1)).to_contain_text("not judged")
     check_looks(board)
     customer = page.locator(".utterance", has_text="Customer")
     customer.get_by_role("button", name="fear").click()
