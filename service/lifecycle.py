@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_WAITING_THREADS = 4
+"""For files, databases and stores, beside the event loop; asyncio would take the host's cores and four more."""
 _DELIVERY_SECONDS = 5.0
 """For webhooks that are under way when the service ends."""
 
@@ -108,6 +111,8 @@ class Service:
 
     def start(self) -> None:
         """Begin to load; the event loop answers probes meanwhile."""
+        waiting = ThreadPoolExecutor(_WAITING_THREADS, thread_name_prefix="waiting")
+        asyncio.get_running_loop().set_default_executor(waiting)
         self._loading = asyncio.create_task(self._load())
 
     def begin_drain(self) -> None:

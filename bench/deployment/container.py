@@ -14,7 +14,9 @@ from bench.deployment.images import Image, run
 _READY_SECONDS: Final = 600.0
 _STOP_SECONDS: Final = 40
 _RECORDING: Final = "/recording.wav"
-_WRITABLE: Final = ("/tmp", "/var/lib/vcemo", "/cache")  # noqa: S108 - in the container
+_SCRATCH: Final = "/tmp"  # noqa: S108 - in the container
+_VOLUMES: Final = ("/var/lib/vcemo", "/cache")
+"""Owned as in the image, as those of compose are; a tmpfs of podman would be root's."""
 
 _ASK: Final = f"""
 import os, urllib.request
@@ -81,13 +83,14 @@ def running(
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     set_variables = [word for name, value in (variables or {}).items() for word in ("--env", f"{name}={value}")]
     name = f"vcemo-{image.target}-tried"
-    run(["podman", "rm", "--force", "--ignore", name])
+    run(["podman", "rm", "--force", "--volumes", "--ignore", name])
     run(
         [
             *("podman", "--runtime", "runc", "run", "--detach", "--name", name),
             # Its own health check is run by us: podman would leave that to systemd.
             *("--network", "none", "--read-only", "--no-healthcheck"),
-            *(word for folder in _WRITABLE for word in ("--tmpfs", f"{folder}:mode=1777")),
+            *("--tmpfs", f"{_SCRATCH}:mode=1777"),
+            *(word for folder in _VOLUMES for word in ("--volume", folder)),
             *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
             *("--cpus", "2", "--memory", "3g", "--pids-limit", "256"),
             *("--ulimit", f"nofile={files}:{files}", "--ulimit", "nproc=1024:1024"),
@@ -97,4 +100,4 @@ def running(
     try:
         yield Container(name=name, image=image)
     finally:
-        run(["podman", "rm", "--force", "--ignore", name])
+        run(["podman", "rm", "--force", "--volumes", "--ignore", name])
