@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 _ABANDONED_SECONDS: Final = 5.0
 """For batches whose callers are gone: whoever waits has been waited for before."""
 _STUCK_LOOK_SECONDS: Final = 1.0
-_LONG_MS: Final = 60_000
-"""A recording whose stages leave so much free memory behind that it is worth giving back."""
 
 
 class Edition:
@@ -71,14 +69,8 @@ class Edition:
 
     def judge(self, upload: bytes, budget: Budget, options: Options = Options()) -> Coroutine[Any, Any, Recognition]:
         """Go the whole way for one recording, or join who brought the same; raises as the pipeline does."""
-        recognize = partial(self._recognize, options=options)
+        recognize = partial(self.pipeline.recognize, options=options)
         return self._duplicates.once(upload, recognize, budget=budget, variant=options)
-
-    async def _recognize(self, upload: bytes, budget: Budget, options: Options) -> Recognition:
-        recognition = await self.pipeline.recognize(upload, budget, options)
-        if recognition.recording.duration_ms > _LONG_MS:
-            await asyncio.to_thread(return_free_memory)
-        return recognition
 
     async def unused(self) -> None:
         """Wait until nobody needs it."""

@@ -1,11 +1,13 @@
 """The endpoints; each hands over to the room behind it."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
+from starlette.background import BackgroundTask
 
 from model.bundle import NETWORK_FILE
 from model.errors import (
@@ -27,6 +29,7 @@ from model.errors import (
     UnsupportedSampleRate,
     UploadTooLarge,
 )
+from model.heap import return_free_memory
 from service.answers import answer_of
 from service.budget import TIMEOUT_HEADER, Budget, seconds_asked
 from service.examples import PREDICT_ANSWER
@@ -42,6 +45,8 @@ router = APIRouter()
 keyed_router = APIRouter()
 """Open to callers: whatever hears a recording or tells of the bundle. A key is asked for here, where any is."""
 
+_LONG_MS: Final = 60_000
+"""A recording whose stages leave so much free memory behind that it is worth giving back, once it is answered."""
 _PREDICT_ERRORS: Final = documented(
     InvalidUpload("send exactly one recording, as the part named file"),
     InvalidRequestTimeout(
@@ -159,7 +164,12 @@ async def predict(request: Request) -> Response:
         "utterances": len(answer.segments),
         "timings_ms": answer.timings_ms.model_dump(),
     }
-    return Response(answer.model_dump_json(), media_type="application/json")
+    is_long = answer.audio.duration_ms > _LONG_MS
+    return Response(
+        answer.model_dump_json(),
+        media_type="application/json",
+        background=BackgroundTask(asyncio.to_thread, return_free_memory) if is_long else None,
+    )
 
 
 @router.get("/health/startup", responses=documented(NotReady("the service is not ready: loading", value="loading")))

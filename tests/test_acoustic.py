@@ -19,7 +19,7 @@ def test_there_is_a_frame_every_ten_milliseconds(num_samples: int) -> None:
 
 
 @pytest.mark.parametrize("num_mels", [40, 80])
-@pytest.mark.parametrize("num_samples", [400, 559, 16_161])
+@pytest.mark.parametrize("num_samples", [400, 559, 16_161, 255 * 160, 256 * 160, 100_000])
 def test_it_is_librosas_to_the_last_digits(num_samples: int, num_mels: int) -> None:
     samples = np.random.default_rng(0).normal(0, 0.1, num_samples).astype(np.float32)
     power = librosa.feature.melspectrogram(y=samples, sr=16_000, n_fft=400, hop_length=160, n_mels=num_mels)
