@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 _ABANDONED_SECONDS: Final = 5.0
 """For batches whose callers are gone: whoever waits has been waited for before."""
 _STUCK_LOOK_SECONDS: Final = 1.0
+_MEMORY_SECONDS: Final = 60.0
 
 
 class Edition:
@@ -118,6 +119,12 @@ class Editions:
             self._retiring[before] = asyncio.create_task(self._retire(before))
         self._metrics.bundle_loaded(edition.facts)
         self._watch_queues()
+
+    async def give_back_memory(self) -> None:
+        """Give back what was freed, again and again: what batches of rare sizes have left would add up over days."""
+        while True:
+            await asyncio.sleep(_MEMORY_SECONDS)
+            await asyncio.to_thread(return_free_memory)
 
     async def close(self, *, drain_seconds: float) -> None:
         """Finish or refuse what is left, and end every thread."""

@@ -88,6 +88,7 @@ class Service:
         self._given = recognizer
         self._decoder: Decoder | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._tidying: asyncio.Task[None] | None = None
         self._signalled: asyncio.Task[Reloaded] | None = None
         self._is_draining = False
         self._is_reloading = False
@@ -114,6 +115,7 @@ class Service:
         waiting = ThreadPoolExecutor(_WAITING_THREADS, thread_name_prefix="waiting")
         asyncio.get_running_loop().set_default_executor(waiting)
         self._loading = asyncio.create_task(self._load())
+        self._tidying = asyncio.create_task(self.editions.give_back_memory())
 
     def begin_drain(self) -> None:
         """Tell load balancers to send no more; what comes all the same is still served."""
@@ -122,7 +124,7 @@ class Service:
 
     async def stop(self) -> None:
         """Finish or refuse what is left, and end the worker threads."""
-        for task in (self._loading, self._signalled, self._following):
+        for task in (self._loading, self._tidying, self._signalled, self._following):
             if task is not None:
                 task.cancel()
         self._is_draining = True

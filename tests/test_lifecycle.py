@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -64,6 +65,20 @@ def test_another_version_takes_over_and_the_one_before_ends(shelf: Path, first: 
         assert 'vcemo_reloads_total{code="ok"} 1.0' in text
 
     during(service, scenario)
+
+
+def test_what_was_freed_is_given_back_again_and_again_as_long_as_it_serves(
+    shelf: Path, first: EmotionRecognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[int] = []
+    monkeypatch.setattr("service.editions._MEMORY_SECONDS", 0.001)
+    monkeypatch.setattr("service.editions.return_free_memory", lambda: given_back.append(1))
+
+    during(service_of(shelf, first), lambda: until(lambda: len(given_back) > 2))
+
+    ended_with = len(given_back)
+    time.sleep(0.05)
+    assert len(given_back) == ended_with
 
 
 def test_parts_that_are_the_same_are_in_memory_once(shelf: Path, first: EmotionRecognizer) -> None:
