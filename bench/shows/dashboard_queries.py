@@ -10,12 +10,14 @@ from typing import Final
 from bench.deployment.prometheus import MONITORING, Query, dashboard_queries, scraping
 from bench.figures import Figure, Report
 from bench.serving.corpus import recordings
+from bench.serving.live_call import drawn_call, streamed
 from bench.serving.load import Load, closed_loop, send_predict
 from bench.serving.server import free_port, service_command, started
 from bench.workbench import Workbench
 
 _CALLERS: Final = 4
 _LOADED_SECONDS: Final = 30
+_CALL_SECONDS: Final = 60.0
 _WINDOW_SECONDS: Final = 20
 """What Grafana's $__rate_interval is here: with a scrape a second, more than enough."""
 
@@ -23,6 +25,7 @@ _WINDOW_SECONDS: Final = 20
 def measure(workbench: Workbench) -> Report:
     """Drive the service for half a minute, ask every query while it goes on, and look at the rules."""
     clips = recordings(workbench, "casia", number=64)
+    call = drawn_call(workbench, seconds=_CALL_SECONDS, seed=0)
     # With an admin port a SIGHUP reloads the bundle, which one panel counts.
     admin = ("--admin-port", str(free_port()), "--admin-key-sha256", "0" * 64)
     command = service_command(workbench.bundle, workbench.cache, *admin)
@@ -38,8 +41,13 @@ def measure(workbench: Workbench) -> Report:
             while not is_over.is_set():
                 loads.append(asyncio.run(closed_loop(server.url, clips[:16], send=send_predict, concurrency=_CALLERS)))
 
-        driver = threading.Thread(target=drive)
-        driver.start()
+        def speak() -> None:
+            while not is_over.is_set():
+                asyncio.run(streamed(server.url, call))
+
+        drivers = [threading.Thread(target=each) for each in (drive, speak)]
+        for driver in drivers:
+            driver.start()
         try:
             prometheus.wait_until_evaluated()
             server.process.send_signal(signal.SIGHUP)
@@ -49,7 +57,8 @@ def measure(workbench: Workbench) -> Report:
             unhealthy, firing, num_rules = prometheus.unhealthy_rules(), prometheus.firing(), prometheus.num_rules()
         finally:
             is_over.set()
-            driver.join()
+            for driver in drivers:
+                driver.join()
     empty = [query.title for query, rows in found.items() if not rows]
     stood_in = [query.title for query, rows in found.items() if query.has_stand_in and rows == [({}, 0.0)]]
     return Report(
@@ -65,7 +74,8 @@ def measure(workbench: Workbench) -> Report:
         ],
         settings={
             "Prometheus": f"{MONITORING.name}/prometheus.yml, a scrape a second, one address in place of its discovery",
-            "load": f"{_CALLERS} callers, CASIA; $__rate_interval is {_WINDOW_SECONDS} s, $instance every one",
+            "load": f"{_CALLERS} callers, CASIA, and a live call",
+            "variables": f"$__rate_interval is {_WINDOW_SECONDS} s, $instance every one",
         },
         remarks=[
             *(_line(query, rows) for query, rows in found.items()),
