@@ -157,7 +157,8 @@ def _time_figures(
     p95 = {"start": float(np.quantile(starts, 0.95)), "end": float(np.quantile(ends, 0.95))}
     return [
         Figure(name=f"{name} turns ({len(turns)}): found as one segment each", value=single),
-        Figure(name=f"{name}: both times within {_NEAR_MS} ms", value=float(near)),
+        Figure(name=f"{name}: of which nothing was found", value=len(turns) - len(one), better="lower"),
+        Figure(name=f"{name}: both times within {_NEAR_MS} ms, of those found", value=float(near)),
         *(
             Figure(name=f"{name}: {edge}, error in ms, 95 % within", value=value, floor=floor, better="lower")
             for edge, value in p95.items()
