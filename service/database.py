@@ -14,7 +14,11 @@ from service.settings import Settings
 metadata: Final = MetaData()
 """Every table of the service."""
 
-_BUSY_SECONDS: Final = 10
+_PATIENCE: Final[dict[str, dict[str, Any]]] = {
+    "sqlite": {"timeout": 10},
+    "postgresql": {"connect_timeout": 10, "tcp_user_timeout": 10_000},  # seconds, milliseconds
+}
+"""A database that does not answer holds a thread, of which there are few, no longer than this."""
 
 
 def open_database(settings: Settings) -> Engine:
@@ -28,7 +32,7 @@ def open_database(settings: Settings) -> Engine:
     engine = create_engine(
         parsed,
         pool_pre_ping=True,
-        connect_args={"timeout": _BUSY_SECONDS} if is_sqlite else {},
+        connect_args=_PATIENCE.get(parsed.get_backend_name(), {}),
         hide_parameters=True,  # a transcript would be quoted in the message of an error
     )
     if is_sqlite:

@@ -30,7 +30,7 @@ from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_WAITING_THREADS = 4
+_WAITING_THREADS = 8
 """For files, databases and stores, beside the event loop; asyncio would take the host's cores and four more."""
 _DELIVERY_SECONDS = 5.0
 """For webhooks that are under way when the service ends."""
