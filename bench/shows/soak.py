@@ -42,8 +42,7 @@ def measure(workbench: Workbench) -> Report:
             Figure(name="answers a second", value=load.throughput),
         ],
         settings={
-            "grown": f"medians of the last {_READINGS} readings, one a second, before and after: batches come and go by tens "
-            "of megabytes"
+            "grown": f"medians of the last {_READINGS} readings, one a second: batches come and go by tens of megabytes"
         },
         remarks=[f"resident, MB, every minute: {', '.join(f'{bytes_ / 1e6:.0f}' for bytes_ in late[::60])}"],
     )
