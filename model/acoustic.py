@@ -41,7 +41,7 @@ def log_mel(samples: npt.NDArray[np.float32], *, config: MelConfig = MelConfig()
             heard, config.window_samples, config.hop_samples, window=window, center=False, return_complex=True
         )
         power[:, begin:end] = filters @ (np.abs(spectrum) ** 2)
-    spectrogram: npt.NDArray[np.float32] = np.log(power + config.floor).T.astype(np.float32)
+    spectrogram: npt.NDArray[np.float32] = np.log(power + config.floor).T.astype(np.float32, order="C")
     return spectrogram
 
 

@@ -152,6 +152,7 @@ async def test_one_item_passes_those_of_a_long_request_that_could_not_have_begun
         await asyncio.sleep(0.2)
         gate.opened.set()
         await first
+        await until(lambda: stage.item_seconds > 0)
         pace = stage.item_seconds
         gate.entered.clear()
         gate.opened.clear()

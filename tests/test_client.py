@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from alike import alike
 from scenario import scenario
 from service_fixtures import Running, serving
 
@@ -91,7 +92,7 @@ async def test_a_call_over_a_wire_that_breaks_twice_is_heard_whole_and_once(
     async with breaking_wire(live.port, after_bytes=[60_000, 50_000]) as url:
         events = [event async for event in AsyncClient(url).stream(blocks(sound), call_format)]
     assert [event["type"] for event in events].count("session") == 3
-    assert segments_of(events) == answer["segments"]
+    assert alike(segments_of(events), answer["segments"])
     assert events[-1]["type"] == "summary"
 
 
@@ -100,7 +101,7 @@ def test_the_client_without_an_event_loop_hears_the_same(
 ) -> None:
     call_format, sound = read_sound(recording)
     events = list(Client(live.url).stream(blocks(sound), call_format))
-    assert segments_of(events) == answer["segments"]
+    assert alike(segments_of(events), answer["segments"])
 
 
 def test_the_command_prints_what_was_said_and_how(

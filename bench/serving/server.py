@@ -15,7 +15,7 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-STAGES: Final = ("decode", "listening", "vad", "asr", "lower_layers", "features", "fusion")
+STAGES: Final = ("decode", "vad", "asr", "lower_layers", "features", "fusion")
 WHISPER_STAGES: Final = ("asr", "lower_layers")
 _START_SECONDS: Final = 300.0
 
