@@ -15,7 +15,7 @@ from bench.serving.load import Load, closed_loop, send_predict
 from bench.serving.server import free_port, service_command, started
 from bench.workbench import Workbench
 
-_CALLERS: Final = 4
+_CALLERS: Final = 2
 _LOADED_SECONDS: Final = 30
 _CALL_SECONDS: Final = 60.0
 _WINDOW_SECONDS: Final = 20
