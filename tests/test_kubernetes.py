@@ -27,11 +27,9 @@ from deployment_files import (
 )
 
 import training.__main__
+from bench.shows.validators import FOREIGN_KINDS, KUBERNETES_VERSION
 from service.routes import router
 from service.settings import PREFIX, Settings
-
-KUBERNETES_VERSION = "1.34"
-FOREIGN_KINDS = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
 
 
 def _resource(kind: str, folder: str, name: str = "vcemo") -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from deployment_files import ROOT, read_yaml, resources, text
 
+from bench.shows.validators import PROMTOOL
 from model import errors
 from service.metrics import Metrics
 from service.routes import keyed_router, router
@@ -111,7 +112,7 @@ def test_every_panel_reads_the_provisioned_source_and_says_what_it_shows() -> No
 
 @pytest.mark.parametrize(
     "arguments",
-    [("check", "config", "prometheus.yml"), ("check", "rules", "rules/vcemo.yml"), ("test", "rules", "rules_test.yml")],
+    PROMTOOL,
     ids=lambda arguments: " ".join(arguments[:2]),
 )
 def test_promtool_accepts(arguments: tuple[str, ...]) -> None:

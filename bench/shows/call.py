@@ -1,4 +1,4 @@
-"""A call of ten minutes on two channels, every turn of it known: its segments, its roles, its summary, as a job."""
+"""A call of ten minutes on two channels, every turn of it known: segments, roles, summary, as a job, streamed."""
 
 import asyncio
 import io

@@ -2,14 +2,13 @@
 
 import asyncio
 import statistics
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from bench.figures import Figure, Report
 from bench.serving.corpus import recordings
 from bench.serving.load import closed_loop, send_predict
-from bench.serving.server import Server, service_command, started
+from bench.serving.sampling import sampled
+from bench.serving.server import service_command, started
 from bench.workbench import Workbench
 
 _WARM_UP, _REQUESTS, _CALLERS = 500, 5_000, 16
@@ -21,10 +20,10 @@ def measure(workbench: Workbench) -> Report:
     clips = recordings(workbench, "casia", number=_WARM_UP + _REQUESTS)
     command = service_command(workbench.bundle, workbench.cache)
     with started("ours", command, ready_path="/health/ready") as server:
-        with _read(server) as early:
+        with sampled(lambda: server.usage().rss_bytes, every_seconds=_READING_SECONDS) as early:
             asyncio.run(closed_loop(server.url, clips[:_WARM_UP], send=send_predict, concurrency=_CALLERS))
         before = server.usage()
-        with _read(server) as late:
+        with sampled(lambda: server.usage().rss_bytes, every_seconds=_READING_SECONDS) as late:
             load = asyncio.run(closed_loop(server.url, clips[_WARM_UP:], send=send_predict, concurrency=_CALLERS))
         after = server.usage()
     grown = _settled(late) / _settled(early) - 1
@@ -46,25 +45,6 @@ def measure(workbench: Workbench) -> Report:
         },
         remarks=[f"resident, MB, every minute: {', '.join(f'{bytes_ / 1e6:.0f}' for bytes_ in late[::60])}"],
     )
-
-
-@contextmanager
-def _read(server: Server) -> Iterator[list[int]]:
-    """Read the resident memory once a second, as long as this lasts."""
-    readings: list[int] = []
-    is_over = threading.Event()
-
-    def read() -> None:
-        while not is_over.wait(_READING_SECONDS):
-            readings.append(server.usage().rss_bytes)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        yield readings
-    finally:
-        is_over.set()
-        reader.join()
 
 
 def _settled(readings: Sequence[int]) -> float:

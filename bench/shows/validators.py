@@ -15,10 +15,10 @@ from bench.figures import Figure, Report
 from bench.workbench import Workbench
 
 _CHECKOUT: Final = Path(__file__).parents[2]
-_KUBERNETES_VERSION: Final = "1.34"
-_OWN_SCHEMAS: Final = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
+KUBERNETES_VERSION: Final = "1.34"
+FOREIGN_KINDS: Final = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
 """Of KEDA and of Prometheus' operator; the schemas of Kubernetes do not know them."""
-_PROMTOOL: Final = (
+PROMTOOL: Final = (
     ("check", "config", "prometheus.yml"),
     ("check", "rules", "rules/vcemo.yml"),
     ("test", "rules", "rules_test.yml"),
@@ -40,7 +40,7 @@ def measure(_workbench: Workbench) -> Report:
         _asked("hadolint Dockerfile", [hadolint, "Dockerfile"], folder=_CHECKOUT),
         *(
             _asked(f"promtool {' '.join(words)}", [_installed("promtool"), *words], folder=monitoring)
-            for words in _PROMTOOL
+            for words in PROMTOOL
         ),
         *(_rendered(overlay) for overlay in sorted((_CHECKOUT / "k8s" / "overlays").iterdir())),
     ]
@@ -48,7 +48,7 @@ def measure(_workbench: Workbench) -> Report:
         title="Validators of the Dockerfile, the monitoring and the manifests",
         figures=[Figure(name=f"{one.title}: content", value=float(one.is_good), floor=1) for one in verdicts],
         settings={
-            "Kubernetes": f"schemas of {_KUBERNETES_VERSION}, strict; {', '.join(sorted(_OWN_SCHEMAS))} have others"
+            "Kubernetes": f"schemas of {KUBERNETES_VERSION}, strict; {', '.join(sorted(FOREIGN_KINDS))} have others"
         },
         remarks=[f"{one.title}: {one.said or 'nothing to say'}" for one in verdicts],
     )
@@ -74,7 +74,7 @@ def _rendered(overlay: Path) -> _Verdict:
     if ended.returncode:
         return _Verdict(title=title, is_good=False, said=ended.stderr)
     resources = list(yaml.safe_load_all(ended.stdout))
-    known = [one for one in resources if one["kind"] not in _OWN_SCHEMAS]
+    known = [one for one in resources if one["kind"] not in FOREIGN_KINDS]
     wrong = [fault for one in known if (fault := _fault(one))]
     names = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in known)
     said = (
@@ -86,7 +86,7 @@ def _rendered(overlay: Path) -> _Verdict:
 
 def _fault(resource: object) -> str:
     try:
-        kubernetes_validate.validate(resource, _KUBERNETES_VERSION, strict=True)
+        kubernetes_validate.validate(resource, KUBERNETES_VERSION, strict=True)
     except kubernetes_validate.ValidationError as error:
         return str(error)
     return ""
