@@ -69,6 +69,7 @@ def measure(workbench: Workbench) -> Report:
             "by hand": "the summary counted again millisecond by millisecond, in this program, from the segments",
         },
         remarks=[
+            *(_missed(turn, call) for turn in call.turns if not found[id(turn)]),
             "the labels say nothing of strangers: the bundle was trained on these speakers",
         ],
     )
@@ -99,6 +100,12 @@ def unlike(one: dict[str, Any], other: dict[str, Any]) -> int:
         for answer in (one, other)
     )
     return sum(first.get(name) != second.get(name) for name in first.keys() | second.keys())
+
+
+def _missed(turn: Turn, call: Call) -> str:
+    samples, sample_rate_hz = soundfile.read(io.BytesIO(call.audio))
+    spoken = samples[turn.start_ms * sample_rate_hz // 1000 : turn.end_ms * sample_rate_hz // 1000, turn.channel]
+    return f"not found: {turn.start_ms} to {turn.end_ms} ms, loudest sample {np.abs(spoken).max():.3f} of full scale"
 
 
 def _as_frames(call: Call) -> bytes:
