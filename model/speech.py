@@ -32,6 +32,9 @@ Result = TypeVar("Result")
 TranscriptStatus = Literal["ok", "no_speech", "low_confidence"]
 
 _WHISPER_SECONDS: Final = 30.0
+_HEARD_TOGETHER: Final = 2
+"""Utterances whose language is asked for at once on a CPU: of one token, all that takes time is reading the states,
+which pairs keep in a core's cache (125 ms for eight, 157 all together), in a quarter of the memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,8 +238,16 @@ class SpeechRecognizer:
         """Return the likeliest of the configured languages for each of a batch."""
         if not self.config.other_languages:
             return [self.config.language] * encoded.shape[0]
-        heard = [{token.strip("<|>"): p for token, p in one} for one in self._whisper.detect_language(encoded)]
-        return [max(self._writers, key=one.__getitem__) for one in heard]
+        heard = [one for part in self._in_parts(encoded) for one in self._whisper.detect_language(part)]
+        likelihoods = [{token.strip("<|>"): p for token, p in one} for one in heard]
+        return [max(self._writers, key=one.__getitem__) for one in likelihoods]
+
+    def _in_parts(self, encoded: ctranslate2.StorageView) -> Iterable[ctranslate2.StorageView]:
+        if self._encodes_together or encoded.shape[0] <= _HEARD_TOGETHER:
+            return [encoded]
+        states = _on_host(encoded)
+        starts = range(0, len(states), _HEARD_TOGETHER)
+        return (ctranslate2.StorageView.from_array(states[start : start + _HEARD_TOGETHER]) for start in starts)
 
     def _decode(self, encoded: ctranslate2.StorageView, bucket: float, languages: Sequence[str]) -> list[Written]:
         decoded: dict[int, Written] = {}

@@ -72,7 +72,7 @@ def build(target: str, *, folder: Path) -> Image:
         RuntimeError: a step failed.
     """
     tag = f"localhost/vcemo:{target}"
-    command = ["buildah", "build", "--isolation", "chroot", "--network", "host", "--layers", "--format", "docker"]
+    command = ["buildah", "build", "--isolation", "chroot", "--network", "host", "--layers", "--force-rm", "--format", "docker"]
     volumes = [word for volume in _pip_volumes(folder) for word in ("--volume", volume)]
     run([*command, *volumes, "--target", target, "--tag", tag, str(_CHECKOUT)])
     (facts,) = json.loads(run(["podman", "image", "inspect", tag]))
@@ -86,6 +86,11 @@ def build(target: str, *, folder: Path) -> Image:
         layers=layers[::-1],
         healthcheck=(facts.get("Healthcheck") or {}).get("Test", [])[1:],
     )
+
+
+def prune() -> None:
+    """Remove images without a name: each build leaves gigabytes of steps behind, which only a like one would use."""
+    run(["podman", "image", "prune", "--force"])
 
 
 def base_bytes() -> int:

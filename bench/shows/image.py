@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.deployment.container import Container, running
-from bench.deployment.images import BASE, TARGETS, Image, base_bytes, build, prepare_base, require_tools
+from bench.deployment.images import BASE, TARGETS, Image, base_bytes, build, prepare_base, prune, require_tools
 from bench.figures import Figure, Report
 from bench.workbench import Workbench
 
@@ -38,9 +38,12 @@ def measure(workbench: Workbench) -> Report:
     base = prepare_base(console)
     with tempfile.TemporaryDirectory() as folder:
         images = {}
-        for target in TARGETS:
-            with console.status(f"building {target}"):
-                images[target] = build(target, folder=Path(folder))
+        try:
+            for target in TARGETS:
+                with console.status(f"building {target}"):
+                    images[target] = build(target, folder=Path(folder))
+        finally:
+            prune()
     # No GPU is needed to see that the GPU's image is whole: the same service on its processors.
     tried = {target: _try(images[target], variables) for target, variables in _SERVING.items()}
     with running(images["training"], recording=_RECORDING, command=("sleep", "600")) as container:
@@ -61,6 +64,7 @@ def measure(workbench: Workbench) -> Report:
             *(f"{target}: onnxruntime distributions: {one.runtimes}" for target, one in tried.items()),
             *(f"{image.target}: layers of ours in MB, in order: {_layers(image)}" for image in images.values()),
             *(f"{target}: {_said(one.answer)}" for target, one in tried.items()),
+            f"these stay: podman rmi {' '.join(image.tag for image in images.values())}",
         ],
     )
 
