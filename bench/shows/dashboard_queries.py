@@ -4,7 +4,8 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from bench.deployment.prometheus import MONITORING, Query, dashboard_queries, scraping
@@ -12,7 +13,7 @@ from bench.figures import Figure, Report
 from bench.serving.corpus import recordings
 from bench.serving.live_call import drawn_call, streamed
 from bench.serving.load import Load, closed_loop, send_predict
-from bench.serving.server import free_port, service_command, started
+from bench.serving.server import Server, free_port, service_command, started
 from bench.workbench import Workbench
 
 _CALLERS: Final = 2
@@ -24,8 +25,6 @@ _WINDOW_SECONDS: Final = 20
 
 def measure(workbench: Workbench) -> Report:
     """Drive the service for half a minute, ask every query while it goes on, and look at the rules."""
-    clips = recordings(workbench, "casia", number=64)
-    call = drawn_call(workbench, seconds=_CALL_SECONDS, seed=0)
     # With an admin port a SIGHUP reloads the bundle, which one panel counts.
     admin = ("--admin-port", str(free_port()), "--admin-key-sha256", "0" * 64)
     command = service_command(workbench.bundle, workbench.cache, *admin)
@@ -33,32 +32,14 @@ def measure(workbench: Workbench) -> Report:
     with (
         started("ours", command, ready_path="/health/ready") as server,
         scraping(server.url.removeprefix("http://")) as prometheus,
+        _under_load(server, workbench) as loads,
     ):
-        loads: list[Load] = []
-        is_over = threading.Event()
-
-        def drive() -> None:
-            while not is_over.is_set():
-                loads.append(asyncio.run(closed_loop(server.url, clips[:16], send=send_predict, concurrency=_CALLERS)))
-
-        def speak() -> None:
-            while not is_over.is_set():
-                asyncio.run(streamed(server.url, call))
-
-        drivers = [threading.Thread(target=each) for each in (drive, speak)]
-        for driver in drivers:
-            driver.start()
-        try:
-            prometheus.wait_until_evaluated()
-            server.process.send_signal(signal.SIGHUP)
-            time.sleep(_LOADED_SECONDS)
-            found = {query: prometheus.rows(query.runnable(window_seconds=_WINDOW_SECONDS)) for query in queries}
-            missing = set().union(*(query.metrics for query in queries)) - prometheus.metric_names()
-            unhealthy, firing, num_rules = prometheus.unhealthy_rules(), prometheus.firing(), prometheus.num_rules()
-        finally:
-            is_over.set()
-            for driver in drivers:
-                driver.join()
+        prometheus.wait_until_evaluated()
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(_LOADED_SECONDS)
+        found = {query: prometheus.rows(query.runnable(window_seconds=_WINDOW_SECONDS)) for query in queries}
+        missing = set().union(*(query.metrics for query in queries)) - prometheus.metric_names()
+        unhealthy, firing, num_rules = prometheus.unhealthy_rules(), prometheus.firing(), prometheus.num_rules()
     empty = [query.title for query, rows in found.items() if not rows]
     stood_in = [query.title for query, rows in found.items() if query.has_stand_in and rows == [({}, 0.0)]]
     return Report(
@@ -85,6 +66,33 @@ def measure(workbench: Workbench) -> Report:
             *(f"fires: {name}" for name in firing),
         ],
     )
+
+
+@contextmanager
+def _under_load(server: Server, workbench: Workbench) -> Iterator[list[Load]]:
+    """Callers and a live call that go on; what was answered is known at the end."""
+    clips = recordings(workbench, "casia", number=16)
+    call = drawn_call(workbench, seconds=_CALL_SECONDS, seed=0)
+    loads: list[Load] = []
+    is_over = threading.Event()
+
+    def post() -> None:
+        while not is_over.is_set():
+            loads.append(asyncio.run(closed_loop(server.url, clips, send=send_predict, concurrency=_CALLERS)))
+
+    def speak() -> None:
+        while not is_over.is_set():
+            asyncio.run(streamed(server.url, call))
+
+    drivers = [threading.Thread(target=each) for each in (post, speak)]
+    for driver in drivers:
+        driver.start()
+    try:
+        yield loads
+    finally:
+        is_over.set()
+        for driver in drivers:
+            driver.join()
 
 
 def _line(query: Query, rows: Sequence[tuple[object, float]]) -> str:
