@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +26,10 @@ from service.loading import allowed_bundle, load_other, load_recognizer
 from service.logs import stack_of
 from service.metrics import Metrics
 from service.settings import Settings
+from service.waiting_threads import waiting_threads
 
 logger = logging.getLogger(__name__)
 
-_WAITING_THREADS = 8
-"""For files, databases and stores, beside the event loop; asyncio would take the host's cores and four more."""
 _DELIVERY_SECONDS = 5.0
 """For webhooks that are under way when the service ends."""
 
@@ -112,8 +110,7 @@ class Service:
 
     def start(self) -> None:
         """Begin to load; the event loop answers probes meanwhile."""
-        waiting = ThreadPoolExecutor(_WAITING_THREADS, thread_name_prefix="waiting")
-        asyncio.get_running_loop().set_default_executor(waiting)
+        asyncio.get_running_loop().set_default_executor(waiting_threads())
         self._loading = asyncio.create_task(self._load())
         self._tidying = asyncio.create_task(self.editions.give_back_memory())
 
