@@ -245,7 +245,7 @@ class SpeechRecognizer:
     def _in_parts(self, encoded: ctranslate2.StorageView) -> Iterable[ctranslate2.StorageView]:
         if self._encodes_together or encoded.shape[0] <= _HEARD_TOGETHER:
             return [encoded]
-        states = _on_host(encoded)
+        states = np.asarray(encoded)  # no copy: it would be made under Python's lock, and callers would wait
         starts = range(0, len(states), _HEARD_TOGETHER)
         return (ctranslate2.StorageView.from_array(states[start : start + _HEARD_TOGETHER]) for start in starts)
 

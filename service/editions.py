@@ -1,6 +1,7 @@
 """Bundle versions as they are served: the newest, and those that requests in flight still end on."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -114,6 +115,7 @@ class Editions:
             recognizer, decoder=decoder, settings=self._settings, threads=self._threads, metrics=self._metrics
         )
         let_answering_go_first()  # now, for loading is not to be slow
+        gc.freeze()  # a collector that looks through all that was loaded holds up every answer for a tenth of a second
         before, self.current = self.current, edition
         if before is not None:
             self._retiring[before] = asyncio.create_task(self._retire(before))
@@ -145,7 +147,10 @@ class Editions:
         del self._retiring[edition]
         self._watch_queues()
         version = edition.facts.version
-        del edition  # the network's memory goes with it
+        del edition  # the network's memory goes with it, but for what hangs together in circles
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
         await asyncio.to_thread(return_free_memory)
         logger.info("retired", extra={"facts": {"version": version}})
 
