@@ -98,7 +98,8 @@ def save_plot(series: Series, path: Path) -> None:
                 marker="o",
                 color="#0072B2",
             )
-            axes.set(title=name, ylim=(0, None))
+            axes.set(title=name, ylim=(0, 1.1 * max(axes.get_ylim())))
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.spines[["top", "right"]].set_visible(False)
         plot.supylabel("times real time")
         plot.savefig(path, dpi=150)
