@@ -72,8 +72,10 @@ def build(target: str, *, folder: Path) -> Image:
         RuntimeError: a step failed.
     """
     tag = f"localhost/vcemo:{target}"
-    command = ["buildah", "build", "--isolation", "chroot", "--network", "host", "--layers"]
-    command += ["--force-rm", "--format", "docker"]
+    command = [
+        *("buildah", "build", "--isolation", "chroot", "--network", "host"),
+        *("--layers", "--force-rm", "--format", "docker"),
+    ]
     volumes = [word for volume in _pip_volumes(folder) for word in ("--volume", volume)]
     run([*command, *volumes, "--target", target, "--tag", tag, str(_CHECKOUT)])
     (facts,) = json.loads(run(["podman", "image", "inspect", tag]))

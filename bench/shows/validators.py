@@ -11,6 +11,7 @@ from typing import Final
 import kubernetes_validate
 import yaml
 
+from bench.deployment.prometheus import MONITORING
 from bench.figures import Figure, Report
 from bench.workbench import Workbench
 
@@ -35,11 +36,10 @@ class _Verdict:
 def measure(_workbench: Workbench) -> Report:
     """Ask every validator, and print what it says."""
     hadolint = str(Path(sys.executable).with_name("hadolint"))
-    monitoring = _CHECKOUT / "monitoring"
     verdicts = [
         _asked("hadolint Dockerfile", [hadolint, "Dockerfile"], folder=_CHECKOUT),
         *(
-            _asked(f"promtool {' '.join(words)}", [_installed("promtool"), *words], folder=monitoring)
+            _asked(f"promtool {' '.join(words)}", [_installed("promtool"), *words], folder=MONITORING)
             for words in PROMTOOL
         ),
         *(_rendered(overlay) for overlay in sorted((_CHECKOUT / "k8s" / "overlays").iterdir())),
