@@ -92,29 +92,32 @@ class VcemoNetwork(nn.Module):
 
     def _add_encoders(self, config: NetworkConfig) -> None:
         """Add one encoder a modality (VCEMO §3.2), and what stands for a modality that is missing."""
+        self._add_sound_encoders(config)
+        self.words = WordEncoder(
+            config.word_dimension,
+            config.width,
+            convolution=config.word_conv,
+            kernel=config.word_kernel,
+            steps=config.fusion_steps,
+            lstm_layers=config.word_lstm_layers,
+        )
+        # Standardising before a Linear changes no function that it can learn.
+        self.sentence = nn.Sequential(
+            Standardise(config.sentence_dimension),
+            Dropout(config.input_dropout),
+            nn.Linear(config.sentence_dimension, config.width),
+            *([nn.LayerNorm(config.width)] if config.sentence_norm else []),
+        )
+        self.absent = nn.Parameter(torch.zeros(3, config.width))
+        self._stop_unread(config)
+
+    def _add_sound_encoders(self, config: NetworkConfig) -> None:
+        """Add what reads the mel and the states, and the expert where some of the states are left to one."""
         width = config.width
         self.mel: MelEncoder | MelStatistics
         self.states: StateEncoder | StepEncoder | None = None
         self.expert: SoundExpert | None = None
-        if config.mel_encoder == "statistics":
-            self.mel = MelStatistics(config.num_mels, config.frames_per_step)
-            self.states = StepEncoder(
-                config.state_dimension - config.expert_dimension,
-                2 * config.num_mels,
-                width,
-                input_dropout=config.input_dropout,
-                dropout=config.dropout,
-            )
-            if config.expert_dimension and "acoustic" in config.modalities:
-                self.expert = SoundExpert(
-                    config.expert_dimension,
-                    2 * config.num_mels,
-                    width,
-                    heads=config.statistics_heads,
-                    input_dropout=config.input_dropout,
-                    dropout=config.dropout,
-                )
-        else:
+        if config.mel_encoder == "conv":
             self.mel = MelEncoder(
                 config.num_mels,
                 width,
@@ -126,30 +129,31 @@ class VcemoNetwork(nn.Module):
             )
             if config.preset == "whisper":
                 self.states = StateEncoder(config.state_dimension, width, config.fusion_steps, config.input_dropout)
-        self.words = WordEncoder(
-            config.word_dimension,
+            return
+        self.mel = MelStatistics(config.num_mels, config.frames_per_step)
+        self.states = StepEncoder(
+            config.state_dimension - config.expert_dimension,
+            2 * config.num_mels,
             width,
-            convolution=config.word_conv,
-            kernel=config.word_kernel,
-            steps=config.fusion_steps,
-            lstm_layers=config.word_lstm_layers,
+            input_dropout=config.input_dropout,
+            dropout=config.dropout,
         )
-        # Standardising before a Linear changes no function that it can learn.
-        self.sentence = nn.Sequential(
-            Standardise(config.sentence_dimension),
-            Dropout(config.input_dropout),
-            nn.Linear(config.sentence_dimension, width),
-            *([nn.LayerNorm(width)] if config.sentence_norm else []),
-        )
-        self.absent = nn.Parameter(torch.zeros(3, width))
-        # An encoder that is never read stays, so that every ablation takes the same weights, but is not trained.
+        if config.expert_dimension and "acoustic" in config.modalities:
+            self.expert = SoundExpert(
+                config.expert_dimension,
+                2 * config.num_mels,
+                width,
+                heads=config.statistics_heads,
+                input_dropout=config.input_dropout,
+                dropout=config.dropout,
+            )
+
+    def _stop_unread(self, config: NetworkConfig) -> None:
+        """Train no encoder that is never read; it stays, so that every ablation takes the same weights."""
         encoders: dict[str, tuple[nn.Module | None, ...]] = {
             "acoustic": (self.mel, self.states),
             "words": (self.words, self.text.words if self.text else None),
-            "sentence": (
-                self.sentence,
-                *((self.text.sentence, self.text.ngrams) if self.text else ()),
-            ),
+            "sentence": (self.sentence, *((self.text.sentence, self.text.ngrams) if self.text else ())),
         }
         for modality in set(encoders) - set(config.modalities):
             for encoder in encoders[modality]:
