@@ -109,7 +109,7 @@ class VcemoNetwork(nn.Module):
             *([nn.LayerNorm(config.width)] if config.sentence_norm else []),
         )
         self.absent = nn.Parameter(torch.zeros(3, config.width))
-        self._stop_unread(config)
+        self._freeze_unread(config)
 
     def _add_sound_encoders(self, config: NetworkConfig) -> None:
         """Add what reads the mel and the states, and the expert where some of the states are left to one."""
@@ -148,8 +148,8 @@ class VcemoNetwork(nn.Module):
                 dropout=config.dropout,
             )
 
-    def _stop_unread(self, config: NetworkConfig) -> None:
-        """Train no encoder that is never read; it stays, so that every ablation takes the same weights."""
+    def _freeze_unread(self, config: NetworkConfig) -> None:
+        """Freeze every encoder that is never read; it stays, so that every ablation takes the same weights."""
         encoders: dict[str, tuple[nn.Module | None, ...]] = {
             "acoustic": (self.mel, self.states),
             "words": (self.words, self.text.words if self.text else None),
